@@ -1,0 +1,322 @@
+//! A valid append and what it did. Whoever holds an [`Append`] need not check it again.
+
+use crate::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX, APPEND_STREAMS_MAX, MISSED_EVENTS_MAX};
+use crate::{
+    Condition, Error, EventData, ExpectedRevision, Position, Result, Revision, Role, StoreId,
+    StreamName, Timestamp,
+};
+use std::collections::HashSet;
+
+/// A stream that an append writes to or looks at, and what it expects of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamExpectation {
+    /// The stream.
+    pub stream: StreamName,
+    /// What it must be like before the append.
+    pub expected: ExpectedRevision,
+    /// Whether the append writes to it.
+    pub role: Role,
+}
+
+/// A valid append: all of its events are written, or none.
+///
+/// Events may go to several streams and keep the order in which they were given; that order is also
+/// their global order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    streams: Vec<StreamExpectation>,
+    events: Vec<AppendEvent>,
+    condition: Option<Condition>,
+    missed_limit: usize,
+    size: usize,
+}
+
+/// An event of an append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendEvent {
+    /// Which of the append's streams it goes to, as an index into [`Append::streams`].
+    pub stream: usize,
+    /// The event.
+    pub event: EventData,
+    /// The recorded time that an import asks for; `None` takes the store's clock.
+    pub recorded_at: Option<Timestamp>,
+}
+
+impl Append {
+    /// An append of `events` to one stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`AppendBuilder::build`].
+    pub fn to_stream(
+        stream: StreamName,
+        expected: ExpectedRevision,
+        events: Vec<EventData>,
+    ) -> Result<Self> {
+        let mut append = AppendBuilder::default();
+        let stream = append.stream(stream, expected)?;
+        for event in events {
+            append.event(stream, event, None)?;
+        }
+        append.build()
+    }
+
+    /// Every stream that is written or checked, each once, in the order of first mention.
+    pub fn streams(&self) -> &[StreamExpectation] {
+        &self.streams
+    }
+
+    /// The events, in the order in which they are written.
+    pub fn events(&self) -> &[AppendEvent] {
+        &self.events
+    }
+
+    /// What must not have happened.
+    pub fn condition(&self) -> Option<&Condition> {
+        self.condition.as_ref()
+    }
+
+    /// How many missed events a refusal shall carry; 0 when the caller did not ask.
+    pub fn missed_limit(&self) -> usize {
+        self.missed_limit
+    }
+
+    /// Sum of the sizes of the events, in bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+}
+
+/// Puts an append together and checks it as it grows.
+#[derive(Clone, Debug, Default)]
+pub struct AppendBuilder {
+    streams: Vec<StreamExpectation>,
+    names: HashSet<StreamName>,
+    ids: HashSet<(usize, uuid::Uuid)>,
+    events: Vec<AppendEvent>,
+    condition: Option<Condition>,
+    missed_limit: usize,
+    size: usize,
+}
+
+impl AppendBuilder {
+    /// Adds a stream and what is expected of it; the result is what [`Self::event`] refers to. A
+    /// stream to which no event goes is only checked.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, when the stream was added before or there are too many.
+    pub fn stream(&mut self, stream: StreamName, expected: ExpectedRevision) -> Result<usize> {
+        if self.streams.len() == APPEND_STREAMS_MAX {
+            return Err(Error::invalid(
+                "streams",
+                format!("more than {APPEND_STREAMS_MAX} streams in one append"),
+            ));
+        }
+        if !self.names.insert(stream.clone()) {
+            return Err(Error::invalid(
+                "streams",
+                format!("`{stream}` is given twice"),
+            ));
+        }
+        self.streams.push(StreamExpectation {
+            stream,
+            expected,
+            role: Role::Checked,
+        });
+        Ok(self.streams.len() - 1)
+    }
+
+    /// Adds an event to one of the streams.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`: too large, too many tags, an id that the stream got already in this append,
+    /// a stream index that [`Self::stream`] never gave.
+    pub fn event(
+        &mut self,
+        stream: usize,
+        event: EventData,
+        recorded_at: Option<Timestamp>,
+    ) -> Result<()> {
+        event.check()?;
+        let Some(target) = self.streams.get_mut(stream) else {
+            return Err(Error::invalid(
+                "events.stream",
+                format!("there is no stream {stream}"),
+            ));
+        };
+        target.role = Role::Written;
+        if self.events.len() == APPEND_EVENTS_MAX {
+            return Err(Error::invalid(
+                "events",
+                format!("more than {APPEND_EVENTS_MAX} events in one append"),
+            ));
+        }
+        self.size += event.size();
+        if self.size > APPEND_BYTES_MAX {
+            return Err(Error::invalid(
+                "events",
+                format!("more than {APPEND_BYTES_MAX} bytes in one append"),
+            ));
+        }
+        if !self.ids.insert((stream, event.id)) {
+            return Err(Error::invalid(
+                "events.id",
+                format!("{} is given twice", event.id),
+            ));
+        }
+        self.events.push(AppendEvent {
+            stream,
+            event,
+            recorded_at,
+        });
+        Ok(())
+    }
+
+    /// Adds the condition; a later one replaces it.
+    pub fn condition(&mut self, condition: Condition) -> &mut Self {
+        self.condition = Some(condition);
+        self
+    }
+
+    /// Asks for up to `limit` missed events in a refusal, at most [`MISSED_EVENTS_MAX`].
+    pub fn missed_limit(&mut self, limit: usize) -> &mut Self {
+        self.missed_limit = limit.min(MISSED_EVENTS_MAX);
+        self
+    }
+
+    /// The finished append. Without events it writes nothing and only tells whether what it expects
+    /// holds.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`: neither streams nor a condition, or an expectation that its stream cannot
+    /// have (`any` where nothing is written, `tombstoned` where something is).
+    pub fn build(self) -> Result<Append> {
+        if self.streams.is_empty() && self.condition.is_none() {
+            return Err(Error::invalid("streams", "the append names no stream"));
+        }
+        let several = self.streams.len() > 1 || self.condition.is_some();
+        for StreamExpectation {
+            stream,
+            expected,
+            role,
+        } in &self.streams
+        {
+            match (expected, role) {
+                (ExpectedRevision::Any, Role::Checked) if several => {
+                    return Err(Error::invalid(
+                        "streams.expected",
+                        format!("`{stream}` gets no event, so `any` checks nothing"),
+                    ));
+                }
+                (ExpectedRevision::Tombstoned, Role::Written) => {
+                    return Err(Error::invalid(
+                        "streams.expected",
+                        format!("`{stream}` gets events, so it cannot be expected tombstoned"),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        let Self {
+            streams,
+            events,
+            condition,
+            missed_limit,
+            size,
+            ..
+        } = self;
+        Ok(Append {
+            streams,
+            events,
+            condition,
+            missed_limit,
+            size,
+        })
+    }
+}
+
+/// What an append did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The store that took it.
+    pub store_id: StoreId,
+    /// Position of the last event of this append; of the store when the append wrote nothing.
+    pub last_position: Position,
+    /// One entry for each stream of the append, in its order.
+    pub streams: Vec<StreamAppended>,
+}
+
+/// What an append did to one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamAppended {
+    /// The stream.
+    pub stream: StreamName,
+    /// Revision of its last event after the append; `None` when it has none.
+    pub last_revision: Option<Revision>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn stream(name: &str) -> StreamName {
+        StreamName::new(name.to_owned()).unwrap()
+    }
+
+    fn event(id: u128, bytes: usize) -> EventData {
+        EventData::json(Uuid::from_u128(id), "T", vec![b'1'; bytes]).unwrap()
+    }
+
+    #[test]
+    fn a_stream_is_named_once() {
+        let mut append = AppendBuilder::default();
+        append.stream(stream("a"), ExpectedRevision::Any).unwrap();
+        assert!(
+            append
+                .stream(stream("a"), ExpectedRevision::NoStream)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn an_id_is_given_once_for_a_stream() {
+        let mut append = AppendBuilder::default();
+        let a = append.stream(stream("a"), ExpectedRevision::Any).unwrap();
+        let b = append.stream(stream("b"), ExpectedRevision::Any).unwrap();
+        append.event(a, event(1, 1), None).unwrap();
+        append.event(b, event(1, 1), None).unwrap();
+        assert!(append.event(a, event(1, 1), None).is_err());
+    }
+
+    #[test]
+    fn limits_name_the_field() {
+        let too_large = EVENT_BYTES;
+        let mut append = AppendBuilder::default();
+        let a = append.stream(stream("a"), ExpectedRevision::Any).unwrap();
+        let error = append.event(a, event(1, too_large), None).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { ref field, .. } if field == "data"));
+        for id in 0..4 {
+            append.event(a, event(id, too_large - 100), None).unwrap();
+        }
+        let error = append.event(a, event(9, 1_000), None).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { ref field, .. } if field == "events"));
+    }
+
+    const EVENT_BYTES: usize = crate::limits::EVENT_BYTES_MAX;
+
+    #[test]
+    fn expectations_fit_the_role() {
+        let mut append = AppendBuilder::default();
+        let a = append.stream(stream("a"), ExpectedRevision::Any).unwrap();
+        append.event(a, event(1, 1), None).unwrap();
+        append.stream(stream("b"), ExpectedRevision::Any).unwrap();
+        assert!(append.build().is_err());
+
+        let one = Append::to_stream(stream("a"), ExpectedRevision::Tombstoned, vec![event(1, 1)]);
+        assert!(one.is_err());
+    }
+}

@@ -1,0 +1,44 @@
+//! The vocabulary of Icecore: values, pure rules, the error.
+//!
+//! Owns what a stream name, a revision, an append or a violation *is* and which of them are valid.
+//! Knows nothing of disks, sockets, time sources or serialization: those who carry these values
+//! somewhere (`wire`, the engines) translate them at their own border, so neither the network nor
+//! the disk freezes this crate.
+//!
+//! ```
+//! use icecore_core::{Append, EventData, ExpectedRevision, StreamName};
+//!
+//! let stream = StreamName::new("order-1")?;
+//! let placed = EventData::json(uuid::Uuid::from_u128(1), "OrderPlaced", r#"{"total":12}"#)?;
+//! let append = Append::to_stream(stream, ExpectedRevision::NoStream, vec![placed])?;
+//! assert_eq!(append.events().len(), 1);
+//! # Ok::<(), icecore_core::Error>(())
+//! ```
+
+mod append;
+mod error;
+mod event;
+mod expectation;
+mod filter;
+pub mod limits;
+mod number;
+mod page;
+mod query;
+mod refusal;
+mod store_id;
+mod stream_name;
+mod text;
+mod time;
+
+pub use append::{Append, AppendBuilder, AppendEvent, Appended, StreamAppended, StreamExpectation};
+pub use error::{Error, Result};
+pub use event::{ContentType, EventData, EventType, RecordedEvent, Tag, event_types};
+pub use expectation::{ExpectedRevision, Role, StreamState, Verdict};
+pub use filter::{Filter, NameMatch, SystemStreams};
+pub use number::{Position, Revision};
+pub use page::{Direction, Page, PageLimit};
+pub use query::{Condition, Query, QueryItem};
+pub use refusal::{MissedEvents, Refusal, Violation, ViolationKind};
+pub use store_id::StoreId;
+pub use stream_name::{Category, StreamName};
+pub use time::Timestamp;

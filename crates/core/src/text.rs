@@ -1,0 +1,70 @@
+//! What all validated texts (stream names, event types, tags) share: they are cheap to clone, since
+//! they point into the buffer they were read from, and they read like a `str`.
+
+/// Gives a newtype over [`bytestring::ByteString`] the traits that a text needs. The constructor,
+/// and with it the rule of what is valid, stays with the type.
+macro_rules! text {
+    ($name:ident) => {
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The text as a shared buffer, without a copy.
+            pub fn into_inner(self) -> bytestring::ByteString {
+                self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+pub(crate) use text;
+
+use crate::{Error, Result};
+use bytestring::ByteString;
+
+/// Refuses an empty text, one over `bytes_max`, and control characters, which would break tables,
+/// logs and the terminals of those who read them.
+pub(crate) fn check(field: &'static str, text: &ByteString, bytes_max: usize) -> Result<()> {
+    if text.is_empty() {
+        return Err(Error::invalid(field, "is empty"));
+    }
+    if text.len() > bytes_max {
+        return Err(Error::invalid(
+            field,
+            format!("is {} bytes long, the limit is {bytes_max}", text.len()),
+        ));
+    }
+    if let Some(control) = text.chars().find(|c| c.is_control()) {
+        return Err(Error::invalid(
+            field,
+            format!("contains the control character {control:?}"),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Where events live: the [`Storage`] trait, the contract suite that every engine passes, and the
+//! in-memory engine, which is also the model that the others are compared with.
+//!
+//! Owns the border between the rules of the store and the engines below it. It knows nothing of
+//! expectations, idempotency or retention: the writer in `eventstore` has checked and numbered what
+//! arrives here, and the reader there hides what retention hides.
+
+mod memory;
+mod storage;
+
+pub use memory::MemoryStorage;
+pub use storage::{
+    CategoryPage, Committed, Health, IndexTerm, Lease, NumberedAppend, StatValue, Stats, Storage,
+    StreamNamePage, StreamTail,
+};

@@ -174,6 +174,15 @@ impl AppendBuilder {
         Ok(())
     }
 
+    /// Holds the stream to the rules of written streams although no event goes to it, as a deletion
+    /// needs it.
+    pub fn hold_as_written(&mut self, stream: usize) -> &mut Self {
+        if let Some(target) = self.streams.get_mut(stream) {
+            target.role = Role::Written;
+        }
+        self
+    }
+
     /// Adds the condition; a later one replaces it.
     pub fn condition(&mut self, condition: Condition) -> &mut Self {
         self.condition = Some(condition);

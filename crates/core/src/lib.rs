@@ -20,10 +20,12 @@ mod error;
 mod event;
 mod expectation;
 mod filter;
+mod info;
 pub mod limits;
 mod number;
 mod page;
 mod query;
+mod read;
 mod refusal;
 mod store_id;
 mod stream_name;
@@ -35,9 +37,13 @@ pub use error::{Error, Result};
 pub use event::{ContentType, EventData, EventType, RecordedEvent, Tag, event_types};
 pub use expectation::{ExpectedRevision, Role, StreamState, Verdict};
 pub use filter::{Filter, NameMatch, SystemStreams};
+pub use info::{
+    DeleteKind, Imported, ListStreams, StoreStats, StreamEntry, StreamInfo, StreamPage, StreamPlace,
+};
 pub use number::{Position, Revision};
 pub use page::{Direction, Page, PageLimit};
 pub use query::{Condition, Query, QueryItem};
+pub use read::{Read, ReadBatch, ReadFrom, Start, Subscribe, SubscribeFrom, SubscriptionMessage};
 pub use refusal::{MissedEvents, Refusal, Violation, ViolationKind};
 pub use store_id::StoreId;
 pub use stream_name::{Category, StreamName};

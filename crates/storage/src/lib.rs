@@ -5,6 +5,8 @@
 //! expectations, idempotency or retention: the writer in `eventstore` has checked and numbered what
 //! arrives here, and the reader there hides what retention hides.
 
+#[cfg(feature = "contract")]
+pub mod contract;
 mod memory;
 mod storage;
 

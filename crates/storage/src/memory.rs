@@ -72,23 +72,21 @@ impl Storage for MemoryStorage {
         after: Position,
         appends: Vec<NumberedAppend>,
     ) -> Committed {
-        let last = {
-            let mut state = self.state();
-            if state.closed || lease.epoch != state.epoch {
-                return Committed::Fenced;
-            }
-            if after != state.last_position() {
-                return Committed::Unknown(Error::internal(format!(
-                    "commit after position {after}, but the store ends at {}",
-                    state.last_position()
-                )));
-            }
-            for event in appends.into_iter().flat_map(|append| append.events) {
-                state.add(event);
-            }
-            state.last_position()
-        };
-        self.last_position.send_replace(last);
+        let mut state = self.state();
+        if state.closed || lease.epoch != state.epoch {
+            return Committed::Fenced;
+        }
+        if after != state.last_position() {
+            return Committed::Unknown(Error::internal(format!(
+                "commit after position {after}, but the store ends at {}",
+                state.last_position()
+            )));
+        }
+        for event in appends.iter().flat_map(|append| append.events.iter()) {
+            state.add(event.clone());
+        }
+        // Under the lock, so that nothing is shown before it is announced.
+        self.last_position.send_replace(state.last_position());
         Committed::Done
     }
 

@@ -1,10 +1,12 @@
 //! A valid append and what it did. Whoever holds an [`Append`] need not check it again.
 
 use crate::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX, APPEND_STREAMS_MAX, MISSED_EVENTS_MAX};
+use crate::text;
 use crate::{
     Condition, Error, EventData, ExpectedRevision, Position, Result, Revision, Role, StoreId,
     StreamName, Timestamp,
 };
+use bytes::BytesMut;
 use std::collections::HashSet;
 
 /// A stream that an append writes to or looks at, and what it expects of it.
@@ -85,7 +87,38 @@ impl Append {
     pub fn size(&self) -> usize {
         self.size
     }
+
+    /// The same append in memory of its own. What was received points into the buffers it came in;
+    /// a small event that is kept for long would keep a much larger buffer alive.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        if self.size > DETACHED_BYTES_MAX {
+            return self;
+        }
+        let names = self
+            .streams
+            .iter()
+            .map(|s| s.stream.as_str().len())
+            .sum::<usize>();
+        let mut memory = BytesMut::with_capacity(self.size + names);
+        for expectation in &mut self.streams {
+            expectation.stream = expectation.stream.copied_into(&mut memory);
+        }
+        for AppendEvent { event, .. } in &mut self.events {
+            event.event_type = event.event_type.copied_into(&mut memory);
+            event.content_type = event.content_type.copied_into(&mut memory);
+            for tag in &mut event.tags {
+                *tag = tag.copied_into(&mut memory);
+            }
+            event.data = text::copied_into(&mut memory, &event.data);
+            event.metadata = text::copied_into(&mut memory, &event.metadata);
+        }
+        self
+    }
 }
+
+/// Up to this size an append may sit in a buffer many times as large.
+const DETACHED_BYTES_MAX: usize = 16 * 1_024;
 
 /// Puts an append together and checks it as it grows.
 #[derive(Clone, Debug, Default)]
@@ -313,6 +346,24 @@ mod tests {
         }
         let error = append.event(a, event(9, 1_000), None).unwrap_err();
         assert!(matches!(error, Error::InvalidArgument { ref field, .. } if field == "events"));
+    }
+
+    #[test]
+    fn a_detached_append_is_the_same_append() {
+        let mut event = event(1, 100);
+        event.tags = vec![
+            crate::Tag::new("a:1").unwrap(),
+            crate::Tag::new("b:2").unwrap(),
+        ];
+        event.metadata = "who".into();
+        let append =
+            Append::to_stream(stream("a"), ExpectedRevision::Any, vec![event.clone()]).unwrap();
+        let detached = append.clone().detached();
+        assert_eq!(detached, append);
+        assert_ne!(
+            detached.events()[0].event.data.as_ptr(),
+            event.data.as_ptr()
+        );
     }
 
     const EVENT_BYTES: usize = crate::limits::EVENT_BYTES_MAX;

@@ -11,8 +11,15 @@ macro_rules! text {
                 &self.0
             }
 
+            /// The same text at the end of `memory`.
+            #[allow(dead_code)] // Not every text is part of an append.
+            pub(crate) fn copied_into(&self, memory: &mut bytes::BytesMut) -> Self {
+                let copy = $crate::text::copied_into(memory, self.0.as_bytes());
+                Self(ByteString::try_from(copy).expect("the copy of a text is a text"))
+            }
+
             /// The text as a shared buffer, without a copy.
-            pub fn into_inner(self) -> bytestring::ByteString {
+            pub fn into_inner(self) -> ByteString {
                 self.0
             }
         }
@@ -46,7 +53,14 @@ macro_rules! text {
 pub(crate) use text;
 
 use crate::{Error, Result};
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
+
+/// Copies `bytes` to the end of `memory` and shares them from there.
+pub(crate) fn copied_into(memory: &mut BytesMut, bytes: &[u8]) -> Bytes {
+    memory.extend_from_slice(bytes);
+    memory.split().freeze()
+}
 
 /// Refuses an empty text, one over `bytes_max`, and control characters, which would break tables,
 /// logs and the terminals of those who read them.

@@ -5,6 +5,7 @@ use icecore_core::{
     Category, Direction, EventType, Page, PageLimit, Position, RecordedEvent, Result, Revision,
     StoreId, StreamName, Tag,
 };
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Where events live. One implementation per engine; each passes the `contract` suite.
@@ -106,8 +107,8 @@ pub struct Lease {
 /// time are given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberedAppend {
-    /// The events, in the order of their positions.
-    pub events: Vec<RecordedEvent>,
+    /// The events, in the order of their positions; shared with those who deliver them live.
+    pub events: Arc<[RecordedEvent]>,
 }
 
 /// How a commit ended.

@@ -1,0 +1,50 @@
+//! What an operator may set of the store, with the values it has otherwise.
+
+use icecore_core::limits::APPEND_BYTES_MAX;
+
+/// Sizes of queues, windows and caches. All of them bound memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Bytes of appends that are being received, checked or written at a time. One append of the
+    /// largest size always fits.
+    pub in_flight_bytes: usize,
+    /// Appends that wait for the writer.
+    pub queue_appends: usize,
+    /// Bytes of events that one commit gathers; a larger append is a commit of its own.
+    pub group_bytes: usize,
+    /// Appends that one commit gathers.
+    pub group_appends: usize,
+    /// Newest events kept for subscribers that follow live, in bytes.
+    pub ring_bytes: usize,
+    /// Newest events whose ids are remembered for retries of appends that expect no revision.
+    pub id_window_events: usize,
+    /// Streams whose state the writer remembers.
+    pub stream_states: usize,
+    /// Events that the check of one condition may look at.
+    pub condition_events: usize,
+    /// Events that a filtered subscription looks at between two checkpoints.
+    pub checkpoint_events: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            in_flight_bytes: 64 * 1_024 * 1_024,
+            queue_appends: 4_096,
+            group_bytes: 4 * 1_024 * 1_024,
+            group_appends: 4_096,
+            ring_bytes: 32 * 1_024 * 1_024,
+            id_window_events: 524_288,
+            stream_states: 262_144,
+            condition_events: 100_000,
+            checkpoint_events: 1_000,
+        }
+    }
+}
+
+impl StoreConfig {
+    /// Bytes that may be in flight, never less than one append of the largest size.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.in_flight_bytes.max(APPEND_BYTES_MAX)
+    }
+}

@@ -1,0 +1,38 @@
+//! The event store over any [`Storage`](icecore_storage::Storage): one writer that owns the order,
+//! readers, and subscriptions that catch up and then follow live.
+//!
+//! Owns the rules of appending (expectations, retries, conditions, deletion) and of visibility.
+//! Knows neither the network nor how a storage keeps its bytes.
+//!
+//! An append: `append.rs` (the caller's task) -> `writer.rs` (the one task) -> `ledger.rs` (the
+//! decision) -> the storage. A read: `reader.rs` -> `scan.rs` -> the storage. A subscription is that
+//! walk and one loop, in `subscription.rs`.
+
+mod append;
+mod clock;
+mod condition;
+mod config;
+mod lead;
+mod ledger;
+mod matcher;
+mod metadata;
+mod metrics;
+mod reader;
+mod request;
+mod retry;
+mod ring;
+mod scan;
+mod state;
+mod store;
+mod streams;
+mod subscription;
+#[cfg(test)]
+mod test_events;
+mod visibility;
+mod window;
+mod writer;
+
+pub use clock::{Clock, Ids, ManualClock};
+pub use config::StoreConfig;
+pub use metrics::Metrics;
+pub use store::EventStore;

@@ -1,0 +1,204 @@
+//! Is this append a retry? Decided before expectations and conditions, by event ids alone, as
+//! KurrentDB's table of idempotent appends says.
+
+use crate::request::{Evidence, Need};
+use crate::state::StreamRecord;
+use crate::window::{IdWindow, Place};
+use icecore_core::{Append, ExpectedRevision, Position, Revision, StreamExpectation, StreamState};
+use uuid::Uuid;
+
+/// What the ids of an append say about one of the streams that it writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// None of them is there: an append like any other.
+    New,
+    /// All of them are there: the answer is the original one, which ends with this event.
+    Written(Place),
+    /// Some are there and some are not.
+    Partly,
+}
+
+/// Looks for the ids of an append in one stream.
+pub(crate) struct RetryCheck<'a> {
+    pub(crate) append: &'a Append,
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) window: &'a IdWindow,
+    /// The last position that is decided, durable or not.
+    pub(crate) last_position: Position,
+}
+
+impl RetryCheck<'_> {
+    /// What the ids for the append's stream number `index` say. `record` is that stream's.
+    pub(crate) fn stream(&self, index: usize, record: &StreamRecord) -> Result<Retry, Need> {
+        let events = self.append.events().iter();
+        let ids: Vec<Uuid> = events
+            .filter(|event| event.stream == index)
+            .map(|event| event.event.id)
+            .collect();
+        let expectation = &self.append.streams()[index];
+        let state = record.state_of(&expectation.stream);
+        if ids.is_empty() || state == StreamState::Tombstoned {
+            return Ok(Retry::New);
+        }
+        match place_of_first(expectation, record) {
+            Some(first) if state.last_revision().is_some_and(|last| last >= first) => {
+                self.at_place(expectation, record, first, &ids)
+            }
+            Some(_) => Ok(Retry::New),
+            None => Ok(self.in_window(expectation, &ids)),
+        }
+    }
+
+    /// The expectation says where the events would stand: compare the ids there.
+    fn at_place(
+        &self,
+        expectation: &StreamExpectation,
+        record: &StreamRecord,
+        first: Revision,
+        ids: &[Uuid],
+    ) -> Result<Retry, Need> {
+        let stream = &expectation.stream;
+        if let Some(last) = self.all_in_window_from(expectation, first, ids) {
+            return Ok(Retry::Written(last));
+        }
+        let read = self
+            .evidence
+            .written
+            .iter()
+            .find(|w| w.stream == *stream && w.from == first);
+        if let Some(read) = read {
+            return Ok(compare(&read.events, ids));
+        }
+        let tail = record
+            .tail_of(stream)
+            .expect("a stream past its first revision has a tail");
+        let only_one_behind = tail.last_revision == first;
+        if only_one_behind && self.window.covers(tail.last_position) {
+            return Ok(self.only_event_in_window(expectation, tail.last_position, ids));
+        }
+        let at = tail.last_position.min(self.last_position);
+        Err(Need::WrittenIds {
+            stream: stream.clone(),
+            from: first,
+            at,
+        })
+    }
+
+    /// Whether the window has all ids one after the other from `first` on; then where they end.
+    fn all_in_window_from(
+        &self,
+        expectation: &StreamExpectation,
+        first: Revision,
+        ids: &[Uuid],
+    ) -> Option<Place> {
+        let stream = self.window.hash(&expectation.stream);
+        let mut revision = first;
+        let mut last = None;
+        for id in ids {
+            last = self
+                .window
+                .find(stream, *id)
+                .filter(|place| place.revision == revision);
+            last?;
+            revision = revision.next();
+        }
+        last
+    }
+
+    /// There is one event at the place, at `position`, and the window would have all of its ids.
+    fn only_event_in_window(
+        &self,
+        expectation: &StreamExpectation,
+        position: Position,
+        ids: &[Uuid],
+    ) -> Retry {
+        let stream = self.window.hash(&expectation.stream);
+        let first = self.window.find(stream, ids[0]);
+        let is_there = first.is_some_and(|place| place.position == position);
+        if is_there { Retry::Partly } else { Retry::New }
+    }
+
+    /// The expectation does not say where: ask the newest ids.
+    fn in_window(&self, expectation: &StreamExpectation, ids: &[Uuid]) -> Retry {
+        let stream = self.window.hash(&expectation.stream);
+        let found: Vec<_> = ids
+            .iter()
+            .filter_map(|id| self.window.find(stream, *id))
+            .collect();
+        match found.iter().max_by_key(|place| place.revision) {
+            None => Retry::New,
+            Some(last) if found.len() == ids.len() => Retry::Written(*last),
+            Some(_) => Retry::Partly,
+        }
+    }
+}
+
+/// Where the first event of the append would have gone in its stream; `None` when the expectation
+/// does not tell.
+fn place_of_first(expectation: &StreamExpectation, record: &StreamRecord) -> Option<Revision> {
+    match expectation.expected {
+        ExpectedRevision::Exact(last) => Some(last.next()),
+        // After a soft deletion the stream goes on where its truncation ends.
+        ExpectedRevision::NoStream if !expectation.stream.is_metadata() => {
+            Some(match record.metadata.truncate_before {
+                Some(first) if !record.metadata.is_soft_deleted() => first,
+                Some(_) => record.state().next_revision().unwrap_or(Revision::FIRST),
+                None => Revision::FIRST,
+            })
+        }
+        ExpectedRevision::NoStream => Some(Revision::FIRST),
+        ExpectedRevision::Any
+        | ExpectedRevision::StreamExists
+        | ExpectedRevision::SoftDeleted
+        | ExpectedRevision::Tombstoned => None,
+    }
+}
+
+/// Compares what stands at the place with what the append brings, in order.
+fn compare(written: &[(Uuid, Place)], ids: &[Uuid]) -> Retry {
+    let equal = written
+        .iter()
+        .zip(ids)
+        .take_while(|((there, _), id)| there == *id)
+        .count();
+    match equal {
+        0 => Retry::New,
+        _ if equal == ids.len() => Retry::Written(written[equal - 1].1),
+        _ => Retry::Partly,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(ids: &[u128]) -> Vec<(Uuid, Place)> {
+        let place = |n: usize| Place {
+            revision: Revision::new(n as u64),
+            position: Position::new(n as u64 + 10),
+        };
+        ids.iter()
+            .enumerate()
+            .map(|(n, id)| (Uuid::from_u128(*id), place(n)))
+            .collect()
+    }
+
+    #[test]
+    fn ids_are_compared_in_order_at_their_place() {
+        let check = |there: &[u128], sent: &[u128], expected: &str| {
+            let sent: Vec<_> = sent.iter().map(|id| Uuid::from_u128(*id)).collect();
+            let found = match compare(&written(there), &sent) {
+                Retry::New => "new".to_owned(),
+                Retry::Partly => "partly".to_owned(),
+                Retry::Written(place) => format!("written at {}", place.position),
+            };
+            assert_eq!(found, expected, "{there:?} {sent:?}");
+        };
+        check(&[1, 2, 3], &[1, 2], "written at 11");
+        check(&[1, 2, 3], &[1, 2, 3], "written at 12");
+        check(&[1, 2, 3], &[2, 3], "new");
+        check(&[1, 2, 3], &[1, 3], "partly");
+        check(&[1, 2], &[1, 2, 3], "partly");
+        check(&[], &[1], "new");
+    }
+}

@@ -1,0 +1,280 @@
+//! The store: what everybody above talks to. It starts the writer, hands out what the other modules
+//! of this crate need, and stops in order.
+
+use crate::clock::{Clock, Ids};
+use crate::config::StoreConfig;
+use crate::lead::Leadership;
+use crate::metadata::StreamMetadata;
+use crate::metrics::Metrics;
+use crate::request::Request;
+use crate::ring::Ring;
+use crate::state::{StateCache, StreamRecord};
+use crate::subscription::Subscribers;
+use crate::writer::Writer;
+use icecore_core::{
+    Direction, Error, PageLimit, Position, Result, StoreId, StoreStats, StreamName, Timestamp,
+};
+use icecore_storage::{Health, Storage};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// An event store over a storage. Cheap to clone; all clones are the same store.
+#[derive(Clone)]
+pub struct EventStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    storage: Arc<dyn Storage>,
+    last_position: watch::Receiver<Position>,
+    ring: Arc<Ring>,
+    states: Arc<Mutex<StateCache>>,
+    config: StoreConfig,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    ids: Ids,
+    requests: mpsc::Sender<Request>,
+    admission: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+    failed: watch::Receiver<Option<Error>>,
+    subscribers: Arc<Subscribers>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EventStore {
+    /// Becomes the writer of this storage and starts to take appends. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says when it gives no lease or cannot be read.
+    pub async fn open(
+        storage: Arc<dyn Storage>,
+        config: StoreConfig,
+        clock: Clock,
+        ids: Ids,
+    ) -> Result<Self> {
+        let leadership = Leadership::new(Arc::clone(&storage), clock.clone(), ids.clone(), &config);
+        let (lease, ledger) = leadership.lead().await?;
+        let ring = Arc::new(Ring::new(config.ring_bytes, ledger.last()));
+        let metrics = Arc::new(Metrics::default());
+        let (requests, waiting) = mpsc::channel(config.queue_appends.max(1));
+        let (stopping, stop) = watch::channel(false);
+        let (give_up, failed) = watch::channel(None);
+        let states = Arc::clone(&leadership.states);
+        let writer = Writer {
+            leadership,
+            lease: Arc::new(lease),
+            ledger,
+            ring: Arc::clone(&ring),
+            config: config.clone(),
+            metrics: Arc::clone(&metrics),
+            requests: waiting,
+            stopping: stop,
+            failed: give_up,
+        };
+        let inner = Inner {
+            last_position: storage.last_position(),
+            storage,
+            ring,
+            states,
+            admission: Arc::new(Semaphore::new(config.in_flight_bytes())),
+            config,
+            subscribers: Arc::new(Subscribers::new(metrics.subscriptions.clone())),
+            metrics,
+            clock,
+            ids,
+            requests,
+            stopping,
+            failed,
+            writer: Mutex::new(Some(tokio::spawn(writer.run()))),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Stops in order: takes no further append, makes durable and answers what was taken, ends the
+    /// subscriptions with `Unavailable`, closes the storage. A second call does nothing more.
+    pub async fn close(&self) -> Result<()> {
+        self.inner.stopping.send_replace(true);
+        let writer = self
+            .inner
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(writer) = writer {
+            writer
+                .await
+                .map_err(|error| Error::internal_from("the writer broke off", error))?;
+            self.inner.storage.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Which history of events this is.
+    pub fn store_id(&self) -> StoreId {
+        self.inner.storage.store_id()
+    }
+
+    /// The last position that readers see.
+    pub fn last_position(&self) -> Position {
+        *self.inner.last_position.borrow()
+    }
+
+    /// The store's counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// What the store tells about itself.
+    pub async fn stats(&self) -> Result<StoreStats> {
+        let stats = self.inner.storage.stats().await?;
+        let details = stats
+            .details
+            .iter()
+            .map(|stat| (stat.name.to_owned(), stat.value));
+        Ok(StoreStats {
+            store_id: self.store_id(),
+            last_position: stats.last_position,
+            streams: stats.streams,
+            disk_bytes: stats.disk_bytes,
+            subscriptions: self.inner.subscribers.count(),
+            details: details.collect(),
+        })
+    }
+
+    /// How far the slowest subscription is behind, in events; 0 without subscriptions.
+    pub fn subscription_lag_events_max(&self) -> u64 {
+        self.inner.subscribers.lag_max(self.last_position())
+    }
+
+    /// Whether the store can do its work.
+    pub fn health(&self) -> Health {
+        match &*self.inner.failed.borrow() {
+            Some(error) => Health::Failed(error.to_string()),
+            None => self.inner.storage.health(),
+        }
+    }
+
+    /// Waits until the writer has given up, and says why. Then only a restart helps.
+    pub async fn failed(&self) -> Error {
+        let mut failed = self.inner.failed.clone();
+        loop {
+            if let Some(error) = failed.borrow_and_update().clone() {
+                return error;
+            }
+            if failed.changed().await.is_err() {
+                // The writer ended in order and will never fail.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Bytes of appends that may be in flight: whoever receives an append takes its size from here
+    /// before reading its body, and gives it back with the answer.
+    pub fn admission(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.admission)
+    }
+
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.inner.storage
+    }
+
+    pub(crate) fn storage_handle(&self) -> Arc<dyn Storage> {
+        Arc::clone(&self.inner.storage)
+    }
+
+    pub(crate) fn ring(&self) -> &Ring {
+        &self.inner.ring
+    }
+
+    pub(crate) fn config(&self) -> &StoreConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn subscribers(&self) -> &Arc<Subscribers> {
+        &self.inner.subscribers
+    }
+
+    pub(crate) fn watch_last_position(&self) -> watch::Receiver<Position> {
+        self.inner.last_position.clone()
+    }
+
+    pub(crate) fn watch_stopping(&self) -> watch::Receiver<bool> {
+        self.inner.stopping.subscribe()
+    }
+
+    pub(crate) fn requests(&self) -> &mpsc::Sender<Request> {
+        &self.inner.requests
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    pub(crate) fn next_id(&self) -> uuid::Uuid {
+        self.inner.ids.next()
+    }
+
+    /// Which of these streams (each the base of its record) the writer does not know.
+    pub(crate) fn unknown_records(&self, bases: &[StreamName]) -> Vec<StreamName> {
+        let states = self
+            .inner
+            .states
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        bases
+            .iter()
+            .filter(|base| states.get(base).is_none())
+            .cloned()
+            .collect()
+    }
+
+    /// The durable record of a stream and its metadata.
+    pub(crate) async fn record(&self, base: &StreamName) -> Result<StreamRecord> {
+        let durable = self.last_position();
+        let cached = {
+            let states = self
+                .inner
+                .states
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            states
+                .get(base)
+                .filter(|record| record.changed_at() <= durable)
+                .cloned()
+        };
+        match cached {
+            Some(record) => Ok(record),
+            None => self.read_record(base).await,
+        }
+    }
+
+    /// The durable record of a stream and its metadata, from the storage.
+    pub(crate) async fn read_record(&self, base: &StreamName) -> Result<StreamRecord> {
+        let metadata_stream = base.metadata_stream();
+        let mut names = vec![base.clone()];
+        names.extend(metadata_stream.clone());
+        let tails = self.storage().stream_tails(&names).await?;
+        let tail = tails.first().copied().flatten();
+        let metadata_tail = tails.get(1).copied().flatten();
+        let mut metadata = StreamMetadata::default();
+        if let (Some(stream), Some(last)) = (metadata_stream, metadata_tail) {
+            let (from, limit) = (last.last_revision, PageLimit::events(1));
+            let page = self
+                .storage()
+                .read_stream(&stream, from, Direction::Backwards, limit)
+                .await?;
+            if let Some(event) = page.events.first() {
+                metadata = StreamMetadata::read(&event.data);
+            }
+        }
+        Ok(StreamRecord {
+            tail,
+            metadata_tail,
+            metadata: Arc::new(metadata),
+        })
+    }
+}

@@ -1,0 +1,412 @@
+//! Subscriptions: one loop reads from the log until it reaches what the ring holds, says caught up,
+//! follows the ring, and falls back to the log when its reader is too slow. It goes at the reader's
+//! pace: nothing is queued for it, so nothing can overflow.
+
+use crate::matcher::Matcher;
+use crate::scan::Scan;
+use crate::state::base;
+use crate::store::EventStore;
+use crate::visibility::Visibility;
+use futures::Stream;
+use futures::stream::try_unfold;
+use icecore_core::{
+    Direction, Error, PageLimit, Position, RecordedEvent, Result, Revision, Start, StreamName,
+    StreamState, Subscribe, SubscribeFrom, SubscriptionMessage,
+};
+use prometheus_client::metrics::gauge::Gauge;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// How much one message carries, beside the one event that it always may.
+const PAGE: PageLimit = PageLimit {
+    events: 1_024,
+    bytes: 512 * 1_024,
+};
+
+impl EventStore {
+    /// Follows the store or a stream: what is there first, then what comes, each event once and in
+    /// order.
+    ///
+    /// # Errors
+    ///
+    /// The stream ends with `InvalidArgument` (a bad filter, or a start beyond the end),
+    /// `WrongStore`, `StreamDeleted` after a tombstone was delivered, `Corrupted`, or `Unavailable`
+    /// when the store stops.
+    pub fn subscribe(
+        &self,
+        subscribe: Subscribe,
+    ) -> impl Stream<Item = Result<SubscriptionMessage>> + Send + 'static {
+        let phase = Phase::Begin(self.clone(), Box::new(subscribe));
+        try_unfold(phase, |phase| async move {
+            match phase {
+                Phase::Begin(store, subscribe) => {
+                    let store_id = store.store_id();
+                    let subscription = Box::new(Subscription::begin(store, *subscribe).await?);
+                    let confirmed = SubscriptionMessage::Confirmed { store_id };
+                    Ok(Some((confirmed, Phase::Following(subscription))))
+                }
+                Phase::Following(mut subscription) => {
+                    let message = subscription.next_message().await?;
+                    Ok(Some((message, Phase::Following(subscription))))
+                }
+            }
+        })
+    }
+}
+
+enum Phase {
+    Begin(EventStore, Box<Subscribe>),
+    Following(Box<Subscription>),
+}
+
+/// A subscription under way. Everything before `next` was looked at.
+struct Subscription {
+    store: EventStore,
+    matcher: Matcher,
+    target: Target,
+    next: Position,
+    /// A walk through the log that has not come to its end yet.
+    catching_up: Option<CatchUp>,
+    said_caught_up: bool,
+    /// The last position that the subscriber has heard of, by event or by checkpoint.
+    reported: Position,
+    last_position: watch::Receiver<Position>,
+    stopping: watch::Receiver<bool>,
+    place: Subscriber,
+}
+
+enum Target {
+    All,
+    Stream {
+        stream: StreamName,
+        next: Revision,
+        closed: bool,
+    },
+}
+
+enum CatchUp {
+    All(Box<Scan>),
+    /// Up to this position (inclusive).
+    Stream(Visibility, Position),
+}
+
+impl Subscription {
+    async fn begin(store: EventStore, subscribe: Subscribe) -> Result<Self> {
+        subscribe.check()?;
+        let actual = store.store_id();
+        if let Some(expected) = subscribe.store_id.filter(|expected| *expected != actual) {
+            return Err(Error::WrongStore { expected, actual });
+        }
+        let last = store.last_position();
+        let (target, matcher, next) = match subscribe.from {
+            SubscribeFrom::All(start) => (
+                Target::All,
+                Matcher::all(&subscribe.filter)?,
+                first_position(start, last)?,
+            ),
+            SubscribeFrom::Stream(stream, start) => {
+                let matcher = Matcher::one_stream(&subscribe.filter)?;
+                let next = first_revision(&store, &stream, start).await?;
+                let position = if start == Start::End {
+                    last.next()
+                } else {
+                    Position::FIRST
+                };
+                (
+                    Target::Stream {
+                        stream,
+                        next,
+                        closed: false,
+                    },
+                    matcher,
+                    position,
+                )
+            }
+        };
+        Ok(Self {
+            matcher,
+            target,
+            next,
+            catching_up: None,
+            said_caught_up: false,
+            reported: next.previous(),
+            last_position: store.watch_last_position(),
+            stopping: store.watch_stopping(),
+            place: Subscribers::enter(store.subscribers(), next),
+            store,
+        })
+    }
+
+    async fn next_message(&mut self) -> Result<SubscriptionMessage> {
+        loop {
+            self.fail_if_over()?;
+            let last = *self.last_position.borrow_and_update();
+            if self.next > last {
+                if !self.said_caught_up {
+                    self.said_caught_up = true;
+                    self.reported = last;
+                    return Ok(SubscriptionMessage::CaughtUp { position: last });
+                }
+                self.wait().await?;
+                continue;
+            }
+            let events = self.advance(last).await?;
+            self.place.moved_to(self.next);
+            if let Some(event) = events.last() {
+                self.reported = event.position;
+                return Ok(SubscriptionMessage::Events(events));
+            }
+            let looked_at = self.next.previous();
+            if looked_at.get() - self.reported.get() >= self.store.config().checkpoint_events {
+                self.reported = looked_at;
+                return Ok(SubscriptionMessage::Checkpoint(looked_at));
+            }
+        }
+    }
+
+    fn fail_if_over(&self) -> Result<()> {
+        if *self.stopping.borrow() {
+            return Err(Error::unavailable("the server is stopping"));
+        }
+        match &self.target {
+            Target::Stream {
+                stream,
+                closed: true,
+                ..
+            } => Err(Error::StreamDeleted {
+                stream: stream.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the next commit, or for the store to stop.
+    async fn wait(&mut self) -> Result<()> {
+        tokio::select! {
+            changed = self.last_position.changed() => {
+                changed.map_err(|_| Error::unavailable("the storage is closed"))
+            }
+            _ = self.stopping.wait_for(|stopping| *stopping) => Ok(()),
+        }
+    }
+
+    /// Looks at the next events up to `last` (inclusive) and moves `next` past them.
+    async fn advance(&mut self, last: Position) -> Result<Vec<RecordedEvent>> {
+        if self.catching_up.is_none() {
+            if let Some(appends) = self.store.ring().read(self.next, last, PAGE.bytes) {
+                return self.follow(&appends);
+            }
+            self.said_caught_up = false;
+            self.catching_up = Some(self.begin_catch_up(last).await?);
+        }
+        match self.catching_up.take() {
+            Some(CatchUp::All(scan)) => self.catch_up_all(scan).await,
+            Some(CatchUp::Stream(visibility, bound)) => {
+                self.catch_up_stream(visibility, bound).await
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Takes what the ring holds.
+    fn follow(&mut self, appends: &[Arc<[RecordedEvent]>]) -> Result<Vec<RecordedEvent>> {
+        let mut events = Vec::new();
+        for event in appends.iter().flat_map(|append| append.iter()) {
+            if event.position >= self.next
+                && self.target.takes(event)
+                && self.matcher.matches(event)?
+            {
+                events.push(event.clone());
+            }
+        }
+        if let Some(event) = appends.last().and_then(|append| append.last()) {
+            self.next = self.next.max(event.position.next());
+        }
+        Ok(events)
+    }
+
+    async fn begin_catch_up(&self, last: Position) -> Result<CatchUp> {
+        match &self.target {
+            Target::All => {
+                let (storage, matcher) = (self.store.storage_handle(), self.matcher.clone());
+                let scan = Scan::new(storage, matcher, Direction::Forwards, self.next, last);
+                Ok(CatchUp::All(Box::new(scan)))
+            }
+            Target::Stream { stream, .. } => {
+                let record = self.store.record(&base(stream)).await?;
+                let visibility = Visibility::of(stream, &record, self.store.now());
+                Ok(CatchUp::Stream(visibility, last))
+            }
+        }
+    }
+
+    async fn catch_up_all(&mut self, mut scan: Box<Scan>) -> Result<Vec<RecordedEvent>> {
+        let step = scan.step(PAGE).await?;
+        self.next = step.reached.next();
+        if !step.end {
+            self.catching_up = Some(CatchUp::All(scan));
+        }
+        Ok(step.events)
+    }
+
+    async fn catch_up_stream(
+        &mut self,
+        visibility: Visibility,
+        bound: Position,
+    ) -> Result<Vec<RecordedEvent>> {
+        let Target::Stream { stream, next, .. } = &self.target else {
+            return Ok(Vec::new());
+        };
+        // A tombstone stands where no truncation reaches.
+        let from = (*next).max(visibility.first.min(Revision::TOMBSTONE));
+        let storage = self.store.storage();
+        let page = storage
+            .read_stream(stream, from, Direction::Forwards, PAGE)
+            .await?;
+        let reached = page.events.last().map(|event| event.position);
+        let mut events = Vec::with_capacity(page.events.len());
+        for event in page.events {
+            let within = event.position <= bound && self.target.takes(&event);
+            if within && visibility.shows(&event) && self.matcher.matches(&event)? {
+                events.push(event);
+            }
+        }
+        match reached.filter(|reached| *reached < bound && !page.end) {
+            Some(reached) => {
+                self.next = reached.next();
+                self.catching_up = Some(CatchUp::Stream(visibility, bound));
+            }
+            None => self.next = bound.next(),
+        }
+        Ok(events)
+    }
+}
+
+impl Target {
+    /// Whether the event is one of the target's and was not seen yet; then it is seen now.
+    fn takes(&mut self, event: &RecordedEvent) -> bool {
+        match self {
+            Self::All => true,
+            Self::Stream {
+                stream,
+                next,
+                closed,
+            } => {
+                let is_next = event.stream == *stream && event.revision >= *next;
+                if is_next {
+                    *next = event.revision.next();
+                    *closed = event.is_tombstone();
+                }
+                is_next
+            }
+        }
+    }
+}
+
+fn first_position(start: Start<Position>, last: Position) -> Result<Position> {
+    match start {
+        Start::Beginning => Ok(Position::FIRST),
+        Start::End => Ok(last.next()),
+        Start::After(after) if after > last => Err(Error::invalid(
+            "after",
+            format!("position {after} lies beyond the end of the store at {last}"),
+        )),
+        Start::After(after) => Ok(after.next()),
+    }
+}
+
+async fn first_revision(
+    store: &EventStore,
+    stream: &StreamName,
+    start: Start<Revision>,
+) -> Result<Revision> {
+    let state = store.record(&base(stream)).await?.state_of(stream);
+    let last = state.last_revision();
+    match start {
+        Start::Beginning => Ok(Revision::FIRST),
+        // A tombstone is delivered whatever the start, since it ends the subscription.
+        _ if state == StreamState::Tombstoned => Ok(Revision::TOMBSTONE),
+        Start::End => Ok(last.map_or(Revision::FIRST, Revision::next)),
+        Start::After(after) if last.is_some_and(|last| after <= last) => Ok(after.next()),
+        Start::After(after) => Err(Error::invalid(
+            "after",
+            format!("revision {after} lies beyond the end of stream `{stream}` ({state})"),
+        )),
+    }
+}
+
+/// Who is subscribed, and how far each is. For operators.
+#[derive(Debug)]
+pub(crate) struct Subscribers {
+    next: Mutex<HashMap<u64, Arc<AtomicU64>>>,
+    last_id: AtomicU64,
+    open: Gauge,
+}
+
+/// One entry of [`Subscribers`]; it leaves when it is dropped.
+#[derive(Debug)]
+struct Subscriber {
+    id: u64,
+    next: Arc<AtomicU64>,
+    subscribers: Arc<Subscribers>,
+}
+
+impl Subscribers {
+    pub(crate) fn new(open: Gauge) -> Self {
+        Self {
+            next: Mutex::default(),
+            last_id: AtomicU64::new(0),
+            open,
+        }
+    }
+
+    fn enter(this: &Arc<Self>, next: Position) -> Subscriber {
+        let id = this.last_id.fetch_add(1, Ordering::Relaxed);
+        let next = Arc::new(AtomicU64::new(next.get()));
+        this.next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Arc::clone(&next));
+        this.open.inc();
+        Subscriber {
+            id,
+            next,
+            subscribers: Arc::clone(this),
+        }
+    }
+
+    /// How many are open.
+    pub(crate) fn count(&self) -> u64 {
+        self.next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len() as u64
+    }
+
+    /// How many events the slowest has not looked at yet.
+    pub(crate) fn lag_max(&self, last: Position) -> u64 {
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let slowest = next.values().map(|next| next.load(Ordering::Relaxed)).min();
+        slowest.map_or(0, |slowest| last.next().get().saturating_sub(slowest))
+    }
+}
+
+impl Subscriber {
+    fn moved_to(&self, next: Position) {
+        self.next.store(next.get(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let mut next = self
+            .subscribers
+            .next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        next.remove(&self.id);
+        self.subscribers.open.dec();
+    }
+}

@@ -18,6 +18,51 @@ use tokio::sync::oneshot;
 /// about something that changed meanwhile, so this takes a very busy store.
 const ROUNDS_MAX: usize = 32;
 
+/// An append that the writer has and has not answered yet.
+pub struct PendingAppend {
+    store: EventStore,
+    append: Append,
+    mode: Mode,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl PendingAppend {
+    /// Waits until the append is durable or refused. Dropping it instead does not take it back.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventStore::append`].
+    pub async fn outcome(self) -> Result<Appended> {
+        Ok(self.written().await?.appended)
+    }
+
+    async fn written(self) -> Result<Written> {
+        let Self {
+            store,
+            append,
+            mode,
+            mut answer,
+        } = self;
+        for _ in 0..ROUNDS_MAX {
+            let need = match answer.await {
+                Ok(Answer::Appended(written)) => return Ok(written),
+                Ok(Answer::Refused(refusal)) => return Err(store.refused(&append, refusal).await),
+                Ok(Answer::Failed(error)) => return Err(error),
+                Ok(Answer::Needs(need)) => need,
+                Err(_) => {
+                    let reason = "the writer broke off".to_owned();
+                    return Err(Error::OutcomeUnknown { reason });
+                }
+            };
+            let evidence = store.fetch(&append, need).await?;
+            answer = store.send(append.clone(), mode, evidence).await?;
+        }
+        Err(Error::unavailable(format!(
+            "the streams of this append change too fast: {ROUNDS_MAX} rounds without a decision"
+        )))
+    }
+}
+
 impl EventStore {
     /// Writes all events of the append, or none.
     ///
@@ -27,6 +72,17 @@ impl EventStore {
     /// - `InvalidArgument`, `Exhausted` or `Unavailable`; nothing was written.
     /// - `OutcomeUnknown`, when the storage failed in the middle: send it again with the same ids.
     pub async fn append(&self, append: Append) -> Result<Appended> {
+        self.submit(append).await?.outcome().await
+    }
+
+    /// Hands an append to the writer and does not wait for its outcome, so that a caller can send
+    /// the next one at once. Appends that one task submits one after the other are decided in that
+    /// order, unless the writer has to ask for more about one of them.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, `Exhausted` or `Unavailable`; nothing was written.
+    pub async fn submit(&self, append: Append) -> Result<PendingAppend> {
         for event in append.events() {
             if event.event.event_type.as_str() == event_types::STREAM_DELETED {
                 return Err(Error::invalid(
@@ -38,7 +94,7 @@ impl EventStore {
                 ));
             }
         }
-        Ok(self.write(append, Mode::Ordinary).await?.appended)
+        self.hand_over(append, Mode::Ordinary).await
     }
 
     /// Writes a part of an earlier history: events keep the times that they bring, a `$metadata` or
@@ -57,37 +113,39 @@ impl EventStore {
     }
 
     pub(crate) async fn write(&self, append: Append, mode: Mode) -> Result<Written> {
+        self.hand_over(append, mode).await?.written().await
+    }
+
+    async fn hand_over(&self, append: Append, mode: Mode) -> Result<PendingAppend> {
         let mut evidence = Evidence::default();
         self.read_records(&append, &mut evidence).await?;
         self.check_condition(&append, &mut evidence).await?;
         let append = append.detached();
-        for _ in 0..ROUNDS_MAX {
-            let (answer, written) = oneshot::channel();
-            let request = Request {
-                append: append.clone(),
-                mode,
-                evidence,
-                answer,
-            };
-            // A closed channel means that the writer has stopped: nothing was written.
-            self.requests().send(request).await.map_err(|_| stopped())?;
-            let need = match written.await {
-                Ok(Answer::Appended(written)) => return Ok(written),
-                Ok(Answer::Refused(refusal)) => return Err(self.refused(&append, refusal).await),
-                Ok(Answer::Failed(error)) => return Err(error),
-                Ok(Answer::Needs(need)) => need,
-                Err(_) => {
-                    let reason = "the writer broke off".to_owned();
-                    return Err(Error::OutcomeUnknown { reason });
-                }
-            };
-            evidence = self.fetch(&append, need).await?;
-        }
-        Err(Error::unavailable(format!(
-            "the streams of this append change too fast: {ROUNDS_MAX} rounds without a decision \
-             for {} events",
-            append.events().len()
-        )))
+        let answer = self.send(append.clone(), mode, evidence).await?;
+        Ok(PendingAppend {
+            store: self.clone(),
+            append,
+            mode,
+            answer,
+        })
+    }
+
+    async fn send(
+        &self,
+        append: Append,
+        mode: Mode,
+        evidence: Evidence,
+    ) -> Result<oneshot::Receiver<Answer>> {
+        let (answer, receiver) = oneshot::channel();
+        let request = Request {
+            append,
+            mode,
+            evidence,
+            answer,
+        };
+        // A closed channel means that the writer has stopped: nothing was written.
+        self.requests().send(request).await.map_err(|_| stopped())?;
+        Ok(receiver)
     }
 
     /// Reads what the writer asks for, and everything else anew, since time has passed.

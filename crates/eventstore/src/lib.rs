@@ -32,6 +32,7 @@ mod visibility;
 mod window;
 mod writer;
 
+pub use append::PendingAppend;
 pub use clock::{Clock, Ids, ManualClock};
 pub use config::StoreConfig;
 pub use metrics::Metrics;

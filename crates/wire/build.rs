@@ -1,0 +1,56 @@
+//! Compiles `proto/icecore/v1` to Rust with protox, so that nobody installs protoc, and writes the
+//! descriptors that reflection serves.
+
+use prost::Message as _;
+use prost_types::field_descriptor_proto::Type;
+use prost_types::{DescriptorProto, FileDescriptorSet};
+use std::error::Error;
+use std::path::Path;
+use std::{env, fs};
+
+const FILES: [&str; 4] = [
+    "icecore/v1/common.proto",
+    "icecore/v1/errors.proto",
+    "icecore/v1/streams.proto",
+    "icecore/v1/operations.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    println!("cargo:rerun-if-changed={}", root.join("icecore").display());
+    let mut descriptors = protox::compile(FILES, [&root])?;
+
+    let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?;
+    fs::write(
+        Path::new(&out).join("icecore.v1.bin"),
+        descriptors.encode_to_vec(),
+    )?;
+
+    read_strings_as_bytes(&mut descriptors);
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// `string` and `bytes` are the same bytes on the wire. Rust reads strings as `Bytes`, which point
+/// into the received buffer instead of being copied; the conversion to `core` checks that they are
+/// UTF-8 and names the field that is not. Reflection, and so every other tool, still sees strings.
+fn read_strings_as_bytes(descriptors: &mut FileDescriptorSet) {
+    for file in &mut descriptors.file {
+        for message in &mut file.message_type {
+            read_fields_as_bytes(message);
+        }
+    }
+}
+
+fn read_fields_as_bytes(message: &mut DescriptorProto) {
+    for field in &mut message.field {
+        if field.r#type() == Type::String {
+            field.set_type(Type::Bytes);
+        }
+    }
+    for nested in &mut message.nested_type {
+        read_fields_as_bytes(nested);
+    }
+}

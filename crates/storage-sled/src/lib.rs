@@ -1,1 +1,48 @@
-//! The sled engine.
+//! Icecore's engine on sled: chunks, index runs, recovery.
+//!
+//! Owns everything that is on disk, and is the only crate that names sled. It knows nothing of
+//! expectations, retention or subscriptions; see [`icecore_storage::Storage`] for the border. The
+//! formats are described at the top of the modules that own them.
+//!
+//! A commit walks through `commit` (the one writing thread), `chunk` and `record` (bytes), `engine`
+//! (sled, within the `budget`, behind the `barrier`) and `watermark`; then `log` and `index` show it
+//! to readers. A read walks through `read`, `index` (which positions), `log` (which chunk) and
+//! `chunk`. `recovery` does both at the start, `upkeep` keeps the index in the background.
+//!
+//! ```no_run
+//! use icecore_core::StoreId;
+//! use icecore_storage::Storage;
+//! use icecore_storage_sled::{SledConfig, SledStorage};
+//!
+//! let new_store_id = StoreId::new(uuid::Uuid::from_u128(1));
+//! let storage = SledStorage::open(SledConfig::new("icecore-data", new_store_id))?;
+//! println!("{} ends at {}", storage.store_id(), *storage.last_position().borrow());
+//! # Ok::<(), icecore_storage_sled::OpenError>(())
+//! ```
+
+mod barrier;
+mod budget;
+mod chunk;
+mod commit;
+mod config;
+mod directory;
+mod encoding;
+mod engine;
+mod error;
+mod index;
+mod keys;
+mod log;
+mod opening;
+mod read;
+mod record;
+mod recovery;
+mod stats;
+mod storage;
+mod store;
+mod threads;
+mod upkeep;
+mod watermark;
+
+pub use config::SledConfig;
+pub use error::OpenError;
+pub use storage::SledStorage;

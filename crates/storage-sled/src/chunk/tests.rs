@@ -1,0 +1,137 @@
+//! Chunks round-trip, and damaged ones are never read as something else.
+
+use super::*;
+use bytestring::ByteString;
+use icecore_core::{ContentType, EventType, Revision, StreamName, Tag};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+
+const STORE: StoreId = StoreId::new(Uuid::from_u128(0xabc));
+const VALUE_BYTES_MAX: usize = 300;
+
+fn text(of: impl Strategy<Value = String>) -> impl Strategy<Value = ByteString> {
+    of.prop_map(ByteString::from)
+}
+
+fn content_type() -> impl Strategy<Value = ContentType> {
+    prop_oneof![
+        Just(ContentType::JSON),
+        Just(ContentType::OCTET_STREAM),
+        Just(ContentType::new("text/plain").unwrap()),
+    ]
+}
+
+prop_compose! {
+    fn event()(
+        stream in text("[a-z$é-]{1,20}".prop_map(String::from)),
+        event_type in text("[A-Z][a-z]{0,10}".prop_map(String::from)),
+        revision in prop_oneof![0..100_u64, Just(Revision::TOMBSTONE.get())],
+        id: u128,
+        content_type in content_type(),
+        data in vec(any::<u8>(), 0..400),
+        metadata in vec(any::<u8>(), 0..40),
+        tags in vec("[a-z]{1,4}:[a-z]{1,4}", 0..4),
+        recorded_at: i64,
+        created_at in proptest::option::of(any::<i64>()),
+    ) -> RecordedEvent {
+        RecordedEvent {
+            stream: StreamName::derived(stream).unwrap(),
+            revision: Revision::new(revision),
+            position: Position::START,
+            id: Uuid::from_u128(id),
+            event_type: EventType::new(event_type).unwrap(),
+            content_type,
+            data: data.into(),
+            metadata: metadata.into(),
+            tags: tags.into_iter().map(|tag| Tag::new(tag).unwrap()).collect(),
+            recorded_at: Timestamp::from_nanos(recorded_at),
+            created_at: created_at.map(Timestamp::from_nanos),
+        }
+    }
+}
+
+fn events() -> impl Strategy<Value = (Vec<RecordedEvent>, u64)> {
+    (vec(event(), 1..8), 1..u64::MAX / 2).prop_map(|(mut events, first)| {
+        for (position, event) in (first..).zip(&mut events) {
+            event.position = Position::new(position);
+        }
+        (events, first)
+    })
+}
+
+fn build(events: &[RecordedEvent]) -> ChunkBuilder {
+    let mut builder = ChunkBuilder::new(events[0].position, events[0].recorded_at);
+    let mut scratch = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        let mark = if at % 2 == 0 { Mark::End } else { Mark::Inner };
+        assert!(
+            record::size_max(event) >= {
+                let before = builder.raw_len();
+                builder.push(event, mark, &mut scratch);
+                builder.raw_len() - before
+            }
+        );
+    }
+    builder
+}
+
+fn read(chunk: &Chunk) -> Vec<RecordedEvent> {
+    (chunk.first()..=chunk.last())
+        .map(|position| chunk.event(position).unwrap())
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn chunks_round_trip((events, first) in events()) {
+        let builder = build(&events);
+        let values = builder.encode(STORE, VALUE_BYTES_MAX);
+        prop_assert!(values.iter().all(|value| value.len() <= VALUE_BYTES_MAX));
+        prop_assert_eq!(usize::from(Header::parts_of(&values[0], STORE).unwrap()), values.len());
+        let chunk = Chunk::decode(&values, STORE, first).unwrap();
+        prop_assert_eq!(read(&chunk), events.clone());
+        prop_assert_eq!(chunk.mark(first).unwrap(), Mark::End);
+        prop_assert_eq!(read(&builder.snapshot()), events.clone());
+        prop_assert_eq!(read(&builder.into_chunk()), events);
+        prop_assert!(!chunk.contains(first - 1) && !chunk.contains(chunk.last() + 1));
+        prop_assert!(Chunk::decode(&values, STORE, first + 1).is_err());
+        prop_assert!(Chunk::decode(&values, StoreId::new(Uuid::nil()), first).is_err());
+        prop_assert!(Chunk::decode(&values[..values.len() - 1], STORE, first).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_refused_without_panic(bytes: Vec<u8>) {
+        prop_assert!(Chunk::decode(&[bytes.clone()], STORE, 1).is_err());
+        let _ = record::decode(&bytes.clone().into(), Position::FIRST, Timestamp::default());
+        let _ = record_bounds(&bytes, 3);
+    }
+}
+
+#[test]
+fn every_flipped_byte_is_noticed() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (events, first) = events().new_tree(&mut runner).unwrap().current();
+    let values = build(&events).encode(STORE, VALUE_BYTES_MAX);
+    for part in 0..values.len() {
+        for at in 0..values[part].len() {
+            for bit in 0..8 {
+                let mut damaged = values.clone();
+                damaged[part][at] ^= 1 << bit;
+                assert!(
+                    Chunk::decode(&damaged, STORE, first).is_err(),
+                    "part {part} byte {at}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn records_of_other_kinds_are_refused() {
+    for kind in [0, 2, 3, 255] {
+        let record = Bytes::from(vec![kind, 1, 0, 0]);
+        assert!(record::decode(&record, Position::FIRST, Timestamp::default()).is_err());
+        assert!(record::mark(&record).is_err());
+    }
+}

@@ -1,0 +1,263 @@
+//! The write path: one thread that makes groups of appends durable and then visible.
+//!
+//! ```text
+//! records into chunks -> sled, a barrier whenever the budget is used up -> barrier
+//!   -> watermark -> index tail -> readers see it -> last position -> answer
+//! ```
+//!
+//! A small group goes into the open chunk, whose key is overwritten; what does not fit becomes
+//! chunks of its own. Any error ends all writing until a restart.
+
+use crate::chunk::ChunkBuilder;
+use crate::engine::{Fault, Writing};
+use crate::record::{self, Mark};
+use crate::store::Store;
+use icecore_core::{Error, Position, RecordedEvent, Result};
+use icecore_storage::{Committed, Lease, NumberedAppend};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Frozen tails in memory before a commit waits for the index.
+pub(crate) const FROZEN_TAILS_MAX: usize = 4;
+const FROZEN_WAIT: Duration = Duration::from_millis(5);
+
+/// What the writing thread is asked to do.
+pub(crate) enum Command {
+    Lead(oneshot::Sender<Result<Lease>>),
+    Commit {
+        epoch: u64,
+        after: Position,
+        appends: Vec<NumberedAppend>,
+        reply: oneshot::Sender<Committed>,
+    },
+}
+
+/// The writing thread's own state.
+pub(crate) struct Writer {
+    store: Arc<Store>,
+    epoch: u64,
+    /// The chunk that the next group may go into. It is in sled as it stands here.
+    open: Option<ChunkBuilder>,
+    scratch: Vec<u8>,
+}
+
+impl Writer {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self {
+            store,
+            epoch: 0,
+            open: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Works until nobody can ask any more. An answer that nobody waits for is dropped.
+    pub(crate) fn run(mut self, commands: &mut mpsc::Receiver<Command>, wake_upkeep: &dyn Fn()) {
+        while let Some(command) = commands.blocking_recv() {
+            match command {
+                Command::Lead(reply) => {
+                    let _ = reply.send(self.lead());
+                }
+                Command::Commit {
+                    epoch,
+                    after,
+                    appends,
+                    reply,
+                } => {
+                    let _ = reply.send(self.commit(epoch, after, &appends));
+                    if self.store.index.frozen() > 0 {
+                        wake_upkeep();
+                    }
+                }
+            }
+        }
+    }
+
+    fn lead(&mut self) -> Result<Lease> {
+        self.store.check_writable()?;
+        self.epoch += 1;
+        Ok(Lease { epoch: self.epoch })
+    }
+
+    fn commit(&mut self, epoch: u64, after: Position, appends: &[NumberedAppend]) -> Committed {
+        if let Err(error) = self.store.check_writable() {
+            return Committed::Unknown(error);
+        }
+        if epoch != self.epoch {
+            return Committed::Fenced;
+        }
+        if let Err(error) = check_positions(self.store.log.last(), after, appends) {
+            return Committed::Unknown(error);
+        }
+        let written = catch_unwind(AssertUnwindSafe(|| self.write(appends)))
+            .unwrap_or_else(|_| Err(Fault("the writing thread panicked".to_owned())));
+        match written {
+            Ok(()) => Committed::Done,
+            Err(fault) => {
+                self.store.fail(&fault.0);
+                Committed::Unknown(Error::OutcomeUnknown { reason: fault.0 })
+            }
+        }
+    }
+
+    fn write(&mut self, appends: &[NumberedAppend]) -> Result<(), Fault> {
+        let begin = Instant::now();
+        self.wait_for_index()?;
+        let store = self.store.clone();
+        let Some(last) = appends
+            .iter()
+            .flat_map(|append| append.events.iter())
+            .next_back()
+        else {
+            return Ok(());
+        };
+        let last = last.position;
+        let mut writing = store.engine.write();
+        let sealed = self.write_chunks(&mut writing, appends)?;
+        writing.barrier()?;
+        drop(writing);
+        let watermark = store.watermark.write(last.get());
+        watermark.map_err(|error| Fault(format!("the watermark cannot be written: {error}")))?;
+        store.dirty.store(true, Relaxed);
+        self.publish(appends, sealed, last);
+        let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+        store.commits.fetch_add(1, Relaxed);
+        store.commit_micros.fetch_add(micros, Relaxed);
+        Ok(())
+    }
+
+    /// The index is bounded in memory: when it cannot keep up, commits slow down.
+    fn wait_for_index(&self) -> Result<(), Fault> {
+        while self.store.index.frozen() >= FROZEN_TAILS_MAX {
+            self.store
+                .check_writable()
+                .map_err(|error| Fault(error.to_string()))?;
+            if self.store.closing.load(Relaxed) {
+                return Ok(());
+            }
+            std::thread::sleep(FROZEN_WAIT);
+        }
+        Ok(())
+    }
+
+    /// Writes the group as chunks and leaves the last one open if it is small. Returns the first
+    /// positions of the chunks that are sealed by this.
+    fn write_chunks(
+        &mut self,
+        writing: &mut Writing<'_>,
+        appends: &[NumberedAppend],
+    ) -> Result<Vec<u64>, Fault> {
+        let chunk_bytes = self.store.config.chunk_bytes;
+        let size: usize = appends
+            .iter()
+            .flat_map(|append| append.events.iter())
+            .map(record::size_max)
+            .sum();
+        let mut sealed = Vec::new();
+        let mut current = self.open.take();
+        if current
+            .as_ref()
+            .is_some_and(|open| open.raw_len() + size > chunk_bytes)
+        {
+            sealed.extend(current.take().map(|open| self.seal(open)));
+        }
+        for (event, mark) in marked(appends) {
+            let full =
+                current.take_if(|chunk| chunk.raw_len() + record::size_max(event) > chunk_bytes);
+            if let Some(full) = full {
+                self.put(writing, &full)?;
+                sealed.push(self.seal(full));
+            }
+            current
+                .get_or_insert_with(|| ChunkBuilder::new(event.position, event.recorded_at))
+                .push(event, mark, &mut self.scratch);
+        }
+        if let Some(last) = current {
+            self.put(writing, &last)?;
+            if last.raw_len() < self.store.config.open_chunk_bytes {
+                self.open = Some(last);
+            } else {
+                sealed.push(self.seal(last));
+            }
+        }
+        Ok(sealed)
+    }
+
+    fn put(&self, writing: &mut Writing<'_>, chunk: &ChunkBuilder) -> Result<(), Fault> {
+        let values = chunk.encode(self.store.id, self.store.value_bytes_max());
+        let share = chunk.raw_len() / values.len();
+        for (part, value) in (0..).zip(values) {
+            self.store.log.add_stored_bytes(value.len() as u64);
+            writing.put_log((chunk.first(), part), value, share)?;
+        }
+        Ok(())
+    }
+
+    /// Hands a chunk that will not change any more to the cache, where readers find it once it is
+    /// published.
+    fn seal(&self, chunk: ChunkBuilder) -> u64 {
+        let first = chunk.first();
+        self.store.log.remember(Arc::new(chunk.into_chunk()));
+        first
+    }
+
+    /// Shows a durable group to readers. The index comes first: readers never look beyond the last
+    /// position, so they do not mind that it knows more.
+    fn publish(&mut self, appends: &[NumberedAppend], mut sealed: Vec<u64>, last: Position) {
+        let store = self.store.clone();
+        let events = appends.iter().flat_map(|append| append.events.iter());
+        store.index.add(store.run_reader(), events);
+        let full = store.index.is_full();
+        if full {
+            // A run covers whole chunks.
+            sealed.extend(self.open.take().map(|open| self.seal(open)));
+        }
+        let open = self.open.as_ref().map(|open| Arc::new(open.snapshot()));
+        store.log.publish(&sealed, open, last.get());
+        if full {
+            store.index.freeze();
+        }
+    }
+}
+
+/// Events with their marks.
+fn marked(appends: &[NumberedAppend]) -> impl Iterator<Item = (&RecordedEvent, Mark)> {
+    appends.iter().flat_map(|append| {
+        let count = append.events.len();
+        append.events.iter().enumerate().map(move |(at, event)| {
+            (
+                event,
+                if at + 1 == count {
+                    Mark::End
+                } else {
+                    Mark::Inner
+                },
+            )
+        })
+    })
+}
+
+/// What the caller numbers must follow what is stored without a gap.
+fn check_positions(last: u64, after: Position, appends: &[NumberedAppend]) -> Result<()> {
+    if after.get() != last {
+        return Err(Error::internal(format!(
+            "commit after position {after}, but the store ends at {last}"
+        )));
+    }
+    let positions = appends
+        .iter()
+        .flat_map(|append| append.events.iter())
+        .map(|event| event.position);
+    match (last + 1..)
+        .zip(positions)
+        .find(|(expected, found)| found.get() != *expected)
+    {
+        Some((expected, found)) => Err(Error::internal(format!(
+            "an event for position {expected} bears position {found}"
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,236 @@
+//! Reads: pages of all events, of a stream, of an index term. What is in memory is answered at once;
+//! everything else by the same code on a blocking thread.
+
+use crate::index::{Axis, Posting, Query, stream_key, term_key};
+use crate::log::{Keep, corrupted};
+use crate::store::Store;
+use icecore_core::{
+    Direction, Error, Page, PageLimit, Position, RecordedEvent, Result, Revision, StreamName,
+};
+use icecore_storage::{IndexTerm, StreamTail};
+use std::sync::Arc;
+
+/// Events that may be answered from memory on the caller's thread.
+const INLINE_EVENTS_MAX: usize = 256;
+
+/// Where a read may look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Only what is in memory, and not too much of it.
+    Memory,
+    /// Everywhere; it blocks.
+    Disk,
+}
+
+/// Why a read has no answer.
+#[derive(Debug)]
+pub(crate) enum Miss {
+    /// It needs [`Access::Disk`].
+    NotResident,
+    Failed(Error),
+}
+
+impl From<Error> for Miss {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// See [`icecore_storage::Storage::read_all`].
+pub(crate) fn all(
+    store: &Store,
+    access: Access,
+    from: Position,
+    direction: Direction,
+    limit: PageLimit,
+) -> Result<Page, Miss> {
+    let last = store.log.last();
+    let events = match direction {
+        Direction::Forwards => collect(
+            store,
+            access,
+            Keep::Passing,
+            from.get().max(1)..=last,
+            limit,
+        )?,
+        Direction::Backwards => {
+            let positions = (1..=from.get().min(last)).rev();
+            collect(store, access, Keep::Passing, positions, limit)?
+        }
+    };
+    let edge = match direction {
+        Direction::Forwards => last,
+        Direction::Backwards => 1,
+    };
+    let end = events
+        .last()
+        .is_none_or(|event| event.position.get() == edge);
+    Ok(position_page(events, direction, end, last))
+}
+
+/// See [`icecore_storage::Storage::read_term`].
+pub(crate) fn term(
+    store: &Store,
+    access: Access,
+    term: &IndexTerm,
+    from: Position,
+    direction: Direction,
+    limit: PageLimit,
+) -> Result<Page, Miss> {
+    let last = store.log.last();
+    let key = term_key(term);
+    let query = Query {
+        term: &key,
+        axis: Axis::Position,
+        from: from.get(),
+        direction,
+        take: limit.events.max(1).saturating_add(1),
+        last,
+    };
+    let found = find(store, access, &query)?;
+    let positions = found.iter().map(|posting| posting.position);
+    let events = collect(store, access, Keep::Cached, positions, limit)?;
+    let end = events.len() == found.len();
+    Ok(position_page(events, direction, end, last))
+}
+
+/// See [`icecore_storage::Storage::read_stream`].
+pub(crate) fn stream(
+    store: &Store,
+    access: Access,
+    stream: &StreamName,
+    from: Revision,
+    direction: Direction,
+    limit: PageLimit,
+) -> Result<Page<Revision>, Miss> {
+    let last = store.log.last();
+    let key = stream_key(stream);
+    let query = Query {
+        term: &key,
+        axis: Axis::Revision,
+        from: from.get(),
+        direction,
+        take: limit.events.max(1).saturating_add(1),
+        last,
+    };
+    let found = find(store, access, &query)?;
+    let positions = found.iter().map(|posting| posting.position);
+    let events = collect(store, access, Keep::Cached, positions, limit)?;
+    check_revisions(&events, &found)?;
+    let end = events.len() == found.len();
+    let next = match (direction, events.last()) {
+        (Direction::Forwards, Some(reached)) => reached.revision.next(),
+        (Direction::Forwards, None) => {
+            let tail = last_posting(store, access, &key, last)?;
+            let next = |posting: Posting| Revision::new(posting.revision).next();
+            from.min(tail.map_or(Revision::FIRST, next))
+        }
+        (Direction::Backwards, Some(reached)) => {
+            reached.revision.previous().unwrap_or(Revision::FIRST)
+        }
+        (Direction::Backwards, None) => Revision::FIRST,
+    };
+    Ok(Page { events, next, end })
+}
+
+/// See [`icecore_storage::Storage::stream_tails`].
+pub(crate) fn tails(
+    store: &Store,
+    access: Access,
+    streams: &[StreamName],
+) -> Result<Vec<Option<StreamTail>>, Miss> {
+    let last = store.log.last();
+    let tail = |stream| {
+        let posting = last_posting(store, access, &stream_key(stream), last)?;
+        Ok(posting.map(|posting| StreamTail {
+            last_revision: Revision::new(posting.revision),
+            last_position: Position::new(posting.position),
+        }))
+    };
+    streams.iter().map(tail).collect()
+}
+
+fn last_posting(
+    store: &Store,
+    access: Access,
+    term: &[u8],
+    last: u64,
+) -> Result<Option<Posting>, Miss> {
+    let direction = Direction::Backwards;
+    let query = Query {
+        term,
+        axis: Axis::Position,
+        from: last,
+        direction,
+        take: 1,
+        last,
+    };
+    Ok(find(store, access, &query)?.pop())
+}
+
+fn find(store: &Store, access: Access, query: &Query<'_>) -> Result<Vec<Posting>, Miss> {
+    let reader = (access == Access::Disk).then(|| store.run_reader());
+    store.index.find(reader, query)
+}
+
+/// The index and the log must say the same of an event.
+fn check_revisions(events: &[RecordedEvent], found: &[Posting]) -> Result<(), Miss> {
+    match events
+        .iter()
+        .zip(found)
+        .find(|(event, found)| event.revision.get() != found.revision)
+    {
+        Some((event, found)) => Err(Miss::Failed(Error::corrupted(format!(
+            "the index gives position {} revision {}, the log {}",
+            event.position, found.revision, event.revision
+        )))),
+        None => Ok(()),
+    }
+}
+
+/// As many of the events as the limit allows, at least one if there is one. A chunk is read once
+/// for neighbouring positions.
+fn collect(
+    store: &Store,
+    access: Access,
+    keep: Keep,
+    positions: impl Iterator<Item = u64>,
+    limit: PageLimit,
+) -> Result<Vec<RecordedEvent>, Miss> {
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    let mut chunk: Option<Arc<crate::chunk::Chunk>> = None;
+    for position in positions.take(limit.events.max(1)) {
+        let current = match chunk.take().filter(|chunk| chunk.contains(position)) {
+            Some(chunk) => chunk,
+            None if access == Access::Memory => {
+                store.log.resident(position).ok_or(Miss::NotResident)?
+            }
+            None => store.log.load(&store.engine, position, keep)?,
+        };
+        let event = current
+            .event(position)
+            .map_err(|damage| corrupted(position, damage))?;
+        chunk = Some(current);
+        bytes += event.size();
+        if bytes > limit.bytes && !events.is_empty() {
+            break;
+        }
+        events.push(event);
+        if access == Access::Memory && events.len() > INLINE_EVENTS_MAX {
+            return Err(Miss::NotResident);
+        }
+    }
+    Ok(events)
+}
+
+/// Finishes a page that counts in positions.
+fn position_page(events: Vec<RecordedEvent>, direction: Direction, end: bool, last: u64) -> Page {
+    let next = match (direction, events.last()) {
+        (Direction::Forwards, Some(reached)) if !end => reached.position.next(),
+        (Direction::Forwards, _) => Position::new(last).next(),
+        (Direction::Backwards, Some(reached)) if !end => reached.position.previous(),
+        (Direction::Backwards, _) => Position::START,
+    };
+    Page { events, next, end }
+}

@@ -1,0 +1,384 @@
+//! The engine as the rest of the server sees it: opening, the trait, closing.
+
+use crate::commit::Command;
+use crate::config::SledConfig;
+use crate::directory::{DataDirectory, Identity};
+use crate::index::{Index, Listed, NameQuery};
+use crate::opening::open_engine;
+use crate::read::{self, Access, Miss};
+use crate::store::{Parts, Store};
+use crate::threads::{Threads, sync};
+use crate::{OpenError, recovery, stats};
+use async_trait::async_trait;
+use icecore_core::{
+    Category, Direction, Error, Page, PageLimit, Position, Result, Revision, StoreId, StreamName,
+};
+use icecore_storage::{
+    CategoryPage, Committed, Health, IndexTerm, Lease, NumberedAppend, Stats, Storage,
+    StreamNamePage, StreamTail,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+/// Groups that may wait for the writing thread.
+const COMMANDS_MAX: usize = 16;
+
+/// How long closing waits for reads that are under way.
+const READERS_TRIES: u32 = 2_000;
+const READERS_WAIT: Duration = Duration::from_millis(5);
+
+/// A store on sled, in one data directory.
+pub struct SledStorage {
+    store_id: StoreId,
+    last_position: watch::Receiver<Position>,
+    open: RwLock<Option<Opened>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    store: Arc<Store>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl SledStorage {
+    /// Opens the store in a data directory, or makes one there if the directory is empty. Blocks: it
+    /// reads what was written since the index was last kept, and all of sled's own log.
+    ///
+    /// # Errors
+    ///
+    /// Everything that keeps a store from being opened, with what to do about it.
+    pub fn open(config: SledConfig) -> Result<Self, OpenError> {
+        let mut config = config.clamped();
+        let new = Identity {
+            store_id: config.new_store_id,
+            segment_bytes: config.segment_bytes,
+        };
+        let directory = DataDirectory::open(&config.directory, new)?;
+        let identity = directory.identity();
+        config.segment_bytes = identity.segment_bytes;
+        let config = config.clamped();
+        let (watermark, acknowledged) = directory.watermark()?;
+        let engine = open_engine(
+            &directory,
+            config.cache_bytes as u64,
+            config.sync_budget_bytes,
+        )?;
+        let fault = |fault: crate::engine::Fault| OpenError::Engine {
+            path: directory.sled(),
+            reason: fault.to_string(),
+        };
+        let next_run = recovery::next_run_id(&engine).map_err(fault)?;
+        let index = Index::new(config.run_events, config.run_bytes, next_run);
+        let parts = Parts {
+            engine,
+            index,
+            watermark,
+            config,
+            directory,
+        };
+        let store = Arc::new(Store::new(parts));
+        recovery::recover(&store, acknowledged)?;
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let threads = Threads::start(&store, receiver)
+            .map_err(OpenError::io("start threads for", store.directory.path()))?;
+        Ok(Self {
+            store_id: identity.store_id,
+            last_position: store.log.announced(),
+            open: RwLock::new(Some(Opened { store, commands })),
+            threads: Mutex::new(Some(threads)),
+        })
+    }
+
+    fn opened(&self) -> Result<Opened> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.clone()
+            .ok_or_else(|| Error::unavailable("the store is closed"))
+    }
+
+    /// Answers from memory, or else on a blocking thread with one of the permits.
+    async fn read<T: Send + 'static>(
+        &self,
+        permits: fn(&Store) -> &Semaphore,
+        read: impl Fn(&Store, Access) -> Result<T, Miss> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.opened()?.store;
+        match read(&store, Access::Memory) {
+            Err(Miss::NotResident) => {}
+            other => return finish(other),
+        }
+        blocking(store, permits, move |store| {
+            finish(read(store, Access::Disk))
+        })
+        .await
+    }
+
+    /// What [`shut`] needs; nothing the second time.
+    fn take(&self) -> (Option<Opened>, Option<Threads>) {
+        let opened = self
+            .open
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let threads = self
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        (opened, threads)
+    }
+}
+
+/// Ends all threads, makes what is acknowledged safe and lets go of the files. Blocks.
+fn shut((opened, threads): (Option<Opened>, Option<Threads>)) -> Result<()> {
+    let (Some(Opened { store, commands }), Some(threads)) = (opened, threads) else {
+        return Ok(());
+    };
+    drop(commands);
+    threads.stop(&store);
+    if store.check_writable().is_ok() {
+        if let Err(fault) = store.engine.write().barrier() {
+            store.fail(&fault.0);
+        }
+        sync(&store);
+    }
+    let outcome = store.check_writable();
+    let weak = Arc::downgrade(&store);
+    // sled syncs when it is dropped, and panics if that fails.
+    if catch_unwind(AssertUnwindSafe(|| drop(store))).is_err() {
+        tracing::error!("the database could not be closed in order");
+    }
+    wait_for_readers(&weak);
+    outcome
+}
+
+/// Reads that are under way keep the files open for a moment.
+fn wait_for_readers(store: &Weak<Store>) {
+    for _ in 0..READERS_TRIES {
+        if store.strong_count() == 0 {
+            return;
+        }
+        std::thread::sleep(READERS_WAIT);
+    }
+    tracing::warn!("a read is still under way; it keeps the data directory locked until it ends");
+}
+
+impl Drop for SledStorage {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the reason is in the log.
+        let _ = shut(self.take());
+    }
+}
+
+fn finish<T>(outcome: Result<T, Miss>) -> Result<T> {
+    outcome.map_err(|miss| match miss {
+        Miss::Failed(error) => error,
+        Miss::NotResident => Error::internal("a read with access to the disk did not use it"),
+    })
+}
+
+/// Runs work on a blocking thread. A panic there means damaged data for this call alone.
+async fn blocking<T: Send + 'static>(
+    store: Arc<Store>,
+    permits: fn(&Store) -> &Semaphore,
+    work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let semaphore = permits(&store);
+    let permit = semaphore.acquire().await;
+    let _permit = permit.map_err(|_| Error::unavailable("the store is closed"))?;
+    let for_work = store.clone();
+    let task = tokio::task::spawn_blocking(move || {
+        catch_unwind(AssertUnwindSafe(|| work(&for_work)))
+            .unwrap_or_else(|_| Err(Error::corrupted("the database panicked during a read")))
+    });
+    task.await
+        .unwrap_or_else(|_| Err(Error::unavailable("the server is shutting down")))
+}
+
+#[async_trait]
+impl Storage for SledStorage {
+    fn store_id(&self) -> StoreId {
+        self.store_id
+    }
+
+    async fn lead(&self) -> Result<Lease> {
+        let opened = self.opened()?;
+        let (reply, answer) = oneshot::channel();
+        let gone = || Error::unavailable("the store is closed");
+        opened
+            .commands
+            .send(Command::Lead(reply))
+            .await
+            .map_err(|_| gone())?;
+        drop(opened);
+        answer.await.map_err(|_| gone())?
+    }
+
+    async fn commit(
+        &self,
+        lease: &Lease,
+        after: Position,
+        appends: Vec<NumberedAppend>,
+    ) -> Committed {
+        let Ok(opened) = self.opened() else {
+            return Committed::Fenced;
+        };
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Commit {
+            epoch: lease.epoch,
+            after,
+            appends,
+            reply,
+        };
+        if opened.commands.send(command).await.is_err() {
+            return Committed::Unknown(Error::unavailable("the writing thread has ended"));
+        }
+        drop(opened);
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the writing thread ended".to_owned();
+            Committed::Unknown(Error::OutcomeUnknown { reason })
+        })
+    }
+
+    async fn read_all(
+        &self,
+        from: Position,
+        direction: Direction,
+        limit: PageLimit,
+    ) -> Result<Page> {
+        self.read(
+            |store| &store.scans,
+            move |store, access| read::all(store, access, from, direction, limit),
+        )
+        .await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Revision,
+        direction: Direction,
+        limit: PageLimit,
+    ) -> Result<Page<Revision>> {
+        let stream = stream.clone();
+        self.read(
+            |store| &store.lookups,
+            move |store, access| read::stream(store, access, &stream, from, direction, limit),
+        )
+        .await
+    }
+
+    async fn read_term(
+        &self,
+        term: &IndexTerm,
+        from: Position,
+        direction: Direction,
+        limit: PageLimit,
+    ) -> Result<Page> {
+        let term = term.clone();
+        self.read(
+            |store| &store.lookups,
+            move |store, access| read::term(store, access, &term, from, direction, limit),
+        )
+        .await
+    }
+
+    async fn stream_tails(&self, streams: &[StreamName]) -> Result<Vec<Option<StreamTail>>> {
+        let streams = streams.to_vec();
+        self.read(
+            |store| &store.lookups,
+            move |store, access| read::tails(store, access, &streams),
+        )
+        .await
+    }
+
+    async fn stream_names(
+        &self,
+        prefix: &str,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<StreamNamePage> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        let parse = |name| StreamName::derived(name).ok();
+        let (names, end) = self
+            .names(
+                Listed::Streams,
+                prefix,
+                after.map(StreamName::into_inner),
+                limit,
+                parse,
+            )
+            .await?;
+        Ok(StreamNamePage { names, end })
+    }
+
+    async fn categories(&self, after: Option<&Category>, limit: usize) -> Result<CategoryPage> {
+        let after = after.cloned().map(Category::into_inner);
+        let parse = |name| Category::new(name).ok();
+        let (categories, end) = self
+            .names(Listed::Categories, String::new(), after, limit, parse)
+            .await?;
+        Ok(CategoryPage { categories, end })
+    }
+
+    fn last_position(&self) -> watch::Receiver<Position> {
+        self.last_position.clone()
+    }
+
+    fn health(&self) -> Health {
+        match self.opened() {
+            Ok(opened) => opened.store.health(),
+            Err(error) => Health::Failed(error.to_string()),
+        }
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        blocking(self.opened()?.store, |store| &store.lookups, stats::stats).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let parts = self.take();
+        tokio::task::spawn_blocking(move || shut(parts))
+            .await
+            .unwrap_or_else(|_| Err(Error::internal("the store could not be closed in order")))
+    }
+}
+
+impl SledStorage {
+    /// Names of one kind, and whether there are no more.
+    async fn names<T: Send + 'static>(
+        &self,
+        listed: Listed,
+        prefix: String,
+        after: Option<bytestring::ByteString>,
+        limit: usize,
+        parse: fn(String) -> Option<T>,
+    ) -> Result<(Vec<T>, bool)> {
+        let store = self.opened()?.store;
+        blocking(
+            store,
+            |store| &store.lookups,
+            move |store| {
+                let query = NameQuery {
+                    listed,
+                    prefix: &prefix,
+                    after: after.as_deref(),
+                    take: limit.saturating_add(1),
+                };
+                let found = finish(store.index.names(store.run_reader(), query))?;
+                let end = found.len() <= limit;
+                let damaged = || Error::corrupted("the index holds a name that is none");
+                let parsed = found.into_iter().take(limit).map(|name| {
+                    String::from_utf8(name)
+                        .ok()
+                        .and_then(parse)
+                        .ok_or_else(damaged)
+                });
+                Ok((parsed.collect::<Result<_>>()?, end))
+            },
+        )
+        .await
+    }
+}

@@ -1,0 +1,225 @@
+//! Work in the background: frozen tails become runs, runs are merged, what nobody needs is deleted.
+//! Small steps, each within the budget, so that a commit never waits for more than one.
+//!
+//! Order on disk: chunks are merged; blocks, lists and bloom filter, barrier; manifest, barrier; then
+//! the old runs are deleted.
+
+use crate::budget::Write;
+use crate::chunk::{Chunk, ChunkBuilder};
+use crate::engine::Fault;
+use crate::index::{
+    Halt, Run, RunPlan, RunWriter, SectionKey, delete_run, encode, run_of, run_start,
+};
+use crate::log::read_chunk;
+use crate::store::Store;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How many neighbouring runs of a tier become one of the next.
+const MERGE_RUNS: usize = 4;
+
+/// Most chunks that become one at a time: half of the deletions that the budget admits.
+const MERGE_CHUNKS_MAX: usize = 5;
+
+/// How often a thread looks whether readers have let go of a merged run.
+const READER_WAIT: Duration = Duration::from_millis(5);
+
+/// Does one piece of work; `false` when there is none.
+pub(crate) fn step(store: &Store) -> Result<bool, Halt> {
+    if store.index.oldest_frozen().is_some() {
+        cut(store)?;
+        return Ok(true);
+    }
+    merge(store)
+}
+
+/// Makes a run of the oldest frozen tail.
+pub(crate) fn cut(store: &Store) -> Result<(), Halt> {
+    let Some(tail) = store.index.oldest_frozen() else {
+        return Ok(());
+    };
+    let stop = || store.closing.load(Relaxed);
+    let log_bytes = merge_chunks(store, tail.first(), tail.last(), &stop)?;
+    let plan = RunPlan {
+        id: store.index.new_run_id(),
+        tier: 0,
+        first: tail.first(),
+        last: tail.last(),
+        chunks: &store.log.firsts_within(tail.first(), tail.last()),
+        streams: tail.streams(),
+        log_bytes,
+    };
+    let run = RunWriter::new(store.run_reader(), &stop, plan).write_tail(&tail)?;
+    let mut runs = store.index.runs().to_vec();
+    runs.push(Arc::new(run));
+    install(store, runs)
+}
+
+/// Merges the first neighbours that are many enough; `false` when there are none.
+fn merge(store: &Store) -> Result<bool, Halt> {
+    let runs = store.index.runs();
+    let damaged = store.index.damaged();
+    let Some(at) = mergeable(&runs, &damaged) else {
+        return Ok(false);
+    };
+    let old = &runs[at..at + MERGE_RUNS];
+    let (first, last) = (old[0].info.first, old[MERGE_RUNS - 1].info.last);
+    let stop = || store.closing.load(Relaxed);
+    let plan = RunPlan {
+        id: store.index.new_run_id(),
+        tier: old[0].info.tier + 1,
+        first,
+        last,
+        chunks: &store.log.firsts_within(first, last),
+        streams: old.iter().map(|run| run.info.streams).sum(),
+        log_bytes: old.iter().map(|run| run.info.log_bytes).sum(),
+    };
+    let merged = match RunWriter::new(store.run_reader(), &stop, plan).merge(old) {
+        Err(Halt::Damaged(run, error)) => {
+            tracing::error!(run, %error, "an index run is damaged; a restart rebuilds it");
+            store.index.mark_damaged(run);
+            write_manifest(store, &runs)?;
+            return Ok(true);
+        }
+        other => other?,
+    };
+    let mut new = runs.to_vec();
+    let old: Vec<_> = new
+        .splice(at..at + MERGE_RUNS, [Arc::new(merged)])
+        .collect();
+    drop(runs);
+    install(store, new)?;
+    store.index.note_merge();
+    for run in old {
+        while Arc::strong_count(&run) > 1 && !stop() {
+            std::thread::sleep(READER_WAIT);
+        }
+        delete_run(&store.engine, run.info.id, &stop)?;
+    }
+    Ok(true)
+}
+
+/// Where enough neighbours of one tier begin.
+fn mergeable(runs: &[Arc<Run>], damaged: &BTreeSet<u64>) -> Option<usize> {
+    runs.windows(MERGE_RUNS).position(|window| {
+        let tier = window[0].info.tier;
+        tier < u8::MAX
+            && window
+                .iter()
+                .all(|run| run.info.tier == tier && !damaged.contains(&run.info.id))
+            && window
+                .windows(2)
+                .all(|pair| pair[0].info.last + 1 == pair[1].info.first)
+    })
+}
+
+/// Makes `runs` count, on disk and then for readers.
+fn install(store: &Store, runs: Vec<Arc<Run>>) -> Result<(), Halt> {
+    write_manifest(store, &runs)?;
+    store.index.install(runs);
+    Ok(())
+}
+
+pub(crate) fn write_manifest(store: &Store, runs: &[Arc<Run>]) -> Result<(), Fault> {
+    let payload = store.index.manifest(runs).encode();
+    let value = encode(store.id, SectionKey::MANIFEST, &payload);
+    let write = Write::Index { bytes: value.len() };
+    let mut writing = store.engine.write_when_admitted(write)?;
+    writing.put_run(&SectionKey::MANIFEST.to_bytes(), value)?;
+    writing.barrier()
+}
+
+/// Deletes what runs left behind that no manifest names: of an interrupted or damaged run.
+pub(crate) fn delete_orphans(store: &Store) -> Result<(), Fault> {
+    let known: BTreeSet<_> = store.index.runs().iter().map(|run| run.info.id).collect();
+    let stop = || store.closing.load(Relaxed);
+    let mut next = store.engine.run_key_from(&run_start(1))?;
+    while let Some((key, _)) = next.take().filter(|_| !stop()) {
+        let Some(run) = run_of(&key) else {
+            break;
+        };
+        // A run that is being written now has a higher id than every one that was there before.
+        if !known.contains(&run) {
+            delete_run(&store.engine, run, &stop)?;
+        }
+        next = store.engine.run_key_from(&run_start(run + 1))?;
+    }
+    Ok(())
+}
+
+/// Merges small neighbouring chunks of a range; returns the bytes that the range then takes.
+fn merge_chunks(
+    store: &Store,
+    first: u64,
+    last: u64,
+    stop: &dyn Fn() -> bool,
+) -> Result<u64, Halt> {
+    let mut stored = 0;
+    let mut group: Vec<Chunk> = Vec::new();
+    let mut bytes = 0;
+    for at in store.log.firsts_within(first, last) {
+        if stop() {
+            return Err(Halt::Stopped);
+        }
+        let Ok((chunk, parts, size)) = read_chunk(&store.engine, store.id, at) else {
+            // Whoever reads it is told; it stays as it is.
+            stored += merge_group(store, &mut group)?;
+            bytes = 0;
+            continue;
+        };
+        let fits = bytes + chunk.raw_len() <= store.config.chunk_bytes;
+        if !fits || parts > 1 || group.len() == MERGE_CHUNKS_MAX {
+            stored += merge_group(store, &mut group)?;
+            bytes = 0;
+        }
+        if parts > 1 {
+            stored += size;
+        } else {
+            bytes += chunk.raw_len();
+            group.push(chunk);
+        }
+    }
+    stored += merge_group(store, &mut group)?;
+    Ok(stored)
+}
+
+/// Makes one chunk of several, or leaves a single one alone; returns the bytes that it takes.
+fn merge_group(store: &Store, group: &mut Vec<Chunk>) -> Result<u64, Halt> {
+    let group = std::mem::take(group);
+    let Some(builder) = rebuild(&group) else {
+        return Ok(0);
+    };
+    let mut values = builder.encode(store.id, store.value_bytes_max());
+    let (Some(value), true) = (values.pop(), values.is_empty()) else {
+        return Ok(0);
+    };
+    let bytes = value.len() as u64;
+    if group.len() > 1 {
+        let firsts: Vec<_> = group.iter().map(Chunk::first).collect();
+        let merged = Arc::new(builder.into_chunk());
+        let mut writing = store
+            .engine
+            .write_when_admitted(Write::Deletion { bytes: value.len() })?;
+        store
+            .log
+            .replace(&firsts, merged, || writing.replace_chunks(value, &firsts))?;
+    }
+    Ok(bytes)
+}
+
+/// The events of several chunks in one; `None` if one of them cannot be read.
+fn rebuild(chunks: &[Chunk]) -> Option<ChunkBuilder> {
+    let mut builder: Option<ChunkBuilder> = None;
+    let mut scratch = Vec::new();
+    for chunk in chunks {
+        for position in chunk.first()..=chunk.last() {
+            let event = chunk.event(position).ok()?;
+            builder
+                .get_or_insert_with(|| ChunkBuilder::new(event.position, event.recorded_at))
+                .push(&event, chunk.mark(position).ok()?, &mut scratch);
+        }
+    }
+    builder
+}

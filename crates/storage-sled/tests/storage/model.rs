@@ -1,0 +1,113 @@
+//! Random histories and operations, with restarts among them: the engine agrees with the one in
+//! memory.
+
+use crate::stores;
+use icecore_core::{Position, StoreId};
+use icecore_storage::contract::assert_same;
+use icecore_storage::contract::generate::{Generator, Shape};
+use icecore_storage::{Committed, MemoryStorage, Storage};
+use icecore_storage_sled::{SledConfig, SledStorage};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::path::Path;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Commits as many groups.
+    Commit(usize),
+    /// Drops the store without closing it, and opens it again.
+    Reopen,
+    /// Closes the store, and opens it again.
+    CloseAndReopen,
+    /// Compares all reads.
+    Compare,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1..12_usize).prop_map(Step::Commit),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::CloseAndReopen),
+        1 => Just(Step::Compare),
+    ]
+}
+
+async fn commit(storage: &dyn Storage, model: &dyn Storage, generator: &mut Generator) {
+    let after: Position = *model.last_position().borrow();
+    let group = generator.group();
+    for store in [storage, model] {
+        let lease = store.lead().await.unwrap();
+        let outcome = store.commit(&lease, after, group.clone()).await;
+        assert!(matches!(outcome, Committed::Done), "{outcome:?}");
+    }
+}
+
+async fn check(config: SledConfig, shape: Shape, seed: u64, steps: &[Step]) {
+    let model = MemoryStorage::new(StoreId::new(Uuid::from_u128(1)));
+    let mut generator = Generator::with_shape(seed, shape);
+    let mut storage = stores::open(&config);
+    for step in steps {
+        match step {
+            Step::Commit(groups) => {
+                for _ in 0..*groups {
+                    commit(&storage, &model, &mut generator).await;
+                }
+            }
+            Step::Reopen => {
+                drop(storage);
+                storage = stores::open(&config);
+            }
+            Step::CloseAndReopen => {
+                storage.close().await.unwrap();
+                storage = stores::open(&config);
+            }
+            Step::Compare => assert_same(&storage, &model).await,
+        }
+    }
+    assert_same(&storage, &model).await;
+    assert_streams(&storage, &model).await;
+}
+
+async fn assert_streams(storage: &SledStorage, model: &dyn Storage) {
+    let streams = (
+        storage.stats().await.unwrap().streams,
+        model.stats().await.unwrap().streams,
+    );
+    assert_eq!(streams.0, streams.1);
+}
+
+fn run(config: fn(&Path) -> SledConfig, shape: Shape, seed: u64, steps: &[Step]) {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    runtime.block_on(check(config(directory.path()), shape, seed, steps));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_operations_agree_with_the_model(seed: u64, steps in vec(step(), 1..16)) {
+        run(stores::tiny, Shape { data_bytes_max: 120_000, ..Shape::default() }, seed, &steps);
+    }
+}
+
+#[test]
+fn a_long_history_agrees_with_the_model() {
+    let shape = Shape {
+        data_bytes_max: 300,
+        streams: 60,
+        ..Shape::default()
+    };
+    let steps = [
+        Step::Commit(120),
+        Step::CloseAndReopen,
+        Step::Commit(60),
+        Step::Reopen,
+    ];
+    run(stores::tiny, shape, 7, &steps);
+    run(stores::config, shape, 8, &steps);
+}

@@ -1,6 +1,6 @@
 //! What an operator may set of the store, with the values it has otherwise.
 
-use icecore_core::limits::APPEND_BYTES_MAX;
+use icecore_core::limits::{APPEND_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 /// Sizes of queues, windows and caches. All of them bound memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,9 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
-    /// Bytes that may be in flight, never less than one append of the largest size.
+    /// Bytes that may be in flight: never less than one append of the largest size with what its
+    /// encoding adds.
     pub fn in_flight_bytes(&self) -> usize {
-        self.in_flight_bytes.max(APPEND_BYTES_MAX)
+        self.in_flight_bytes.max(APPEND_BYTES_MAX + MESSAGE_BYTES_MAX)
     }
 }

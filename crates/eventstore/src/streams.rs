@@ -16,7 +16,6 @@ use icecore_core::{
     Revision, StreamEntry, StreamInfo, StreamName, StreamPage, StreamPlace, StreamState,
     SystemStreams, Violation, ViolationKind, event_types,
 };
-use icecore_storage::CategoryPage;
 
 /// Streams or categories that a page of a listing holds at most.
 const LIST_MAX: usize = 1_000;
@@ -148,18 +147,32 @@ impl EventStore {
         Ok(entries)
     }
 
-    /// Lists categories after `after` (exclusive) in byte order; `limit` 0 takes the page size.
+    /// Lists categories after `after` (exclusive) in byte order, and where the next page begins
+    /// (exclusive; `None` at the end). `limit` 0 takes the store's own page size.
     pub async fn list_categories(
         &self,
-        after: Option<&Category>,
+        after: Option<Category>,
         limit: usize,
-    ) -> Result<CategoryPage> {
-        let limit = if limit == 0 {
-            LIST_MAX
-        } else {
-            limit.min(LIST_MAX)
-        };
-        self.storage().categories(after, limit).await
+        system: SystemStreams,
+    ) -> Result<(Vec<Category>, Option<Category>)> {
+        let limit = if limit == 0 { LIST_MAX } else { limit.min(LIST_MAX) };
+        let mut after = after;
+        let mut categories = Vec::new();
+        loop {
+            let wanted = limit - categories.len();
+            let page = self.storage().categories(after.as_ref(), wanted).await?;
+            after = page.categories.last().cloned().or(after);
+            let shown = |category: &Category| {
+                system == SystemStreams::Include || !category.as_str().starts_with('$')
+            };
+            categories.extend(page.categories.into_iter().filter(shown));
+            if page.end {
+                return Ok((categories, None));
+            }
+            if categories.len() == limit {
+                return Ok((categories, after));
+            }
+        }
     }
 
     /// Replaces the metadata of a stream, a JSON object with KurrentDB's keys. `expected` concerns

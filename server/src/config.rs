@@ -1,0 +1,61 @@
+//! What a server is told before it starts, checked. Flags, environment and files are the binary's
+//! business.
+
+use icecore_eventstore::StoreConfig;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Configuration of a server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where events live.
+    pub engine: Engine,
+    /// Queues, windows and caches of the store.
+    pub store: StoreConfig,
+    /// How long an append waits for room before it is told `RESOURCE_EXHAUSTED`.
+    pub admission_timeout: Duration,
+    /// How long open calls may take to end after the signal to stop.
+    pub shutdown_timeout: Duration,
+    /// Calls that one connection may have open at a time.
+    pub concurrent_calls_max: u32,
+}
+
+/// Which engine keeps the events.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// sled, in a directory of its own.
+    Sled {
+        /// The data directory.
+        directory: PathBuf,
+        /// Bytes of sled's own cache.
+        cache_bytes: usize,
+        /// Bytes of decoded chunks kept in memory.
+        chunk_cache_bytes: usize,
+    },
+    /// Memory: everything is forgotten at the end. For tests and tours.
+    Memory,
+}
+
+impl Config {
+    /// The defaults over this engine.
+    pub fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            store: StoreConfig::default(),
+            admission_timeout: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(3),
+            concurrent_calls_max: 4_096,
+        }
+    }
+}
+
+impl Engine {
+    /// sled in this directory, with its default caches.
+    pub fn sled(directory: impl Into<PathBuf>) -> Self {
+        Self::Sled {
+            directory: directory.into(),
+            cache_bytes: 128 * 1_024 * 1_024,
+            chunk_cache_bytes: 64 * 1_024 * 1_024,
+        }
+    }
+}

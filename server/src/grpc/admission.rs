@@ -1,0 +1,352 @@
+//! Back-pressure before memory is used: the body of a call is read on only when there is room for the
+//! message that begins. Each message of `icecore.v1` passes here as bytes; the size stands in front of
+//! it (gRPC's five-byte prefix: a flag and a big-endian length).
+//!
+//! Room is taken for appends and imports, and kept until they are answered. All messages are held to
+//! the size limit.
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use icecore_core::Error;
+use icecore_core::limits::MESSAGE_BYTES_MAX;
+use icecore_wire::status;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+use tonic::body::Body as GrpcBody;
+use tower::{Layer, Service};
+
+/// Length of the prefix of a gRPC message.
+const PREFIX_BYTES: usize = 5;
+
+/// Calls whose messages need room.
+const APPENDING: [&str; 3] = [
+    "/icecore.v1.Streams/Append",
+    "/icecore.v1.Streams/AppendSession",
+    "/icecore.v1.Operations/Import",
+];
+
+/// Room that the messages of a call have taken, in their order. A handler takes the room of each
+/// message and drops it when the message is answered; what nobody took goes with the call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Admitted(Arc<Mutex<VecDeque<OwnedSemaphorePermit>>>);
+
+impl Admitted {
+    /// The room of the next message.
+    pub(crate) fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+
+    fn put(&self, permit: OwnedSemaphorePermit) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(permit);
+    }
+}
+
+/// Puts [`AdmissionBody`] around request bodies.
+#[derive(Clone, Debug)]
+pub(crate) struct AdmissionLayer {
+    room: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl AdmissionLayer {
+    pub(crate) fn new(room: Arc<Semaphore>, timeout: Duration) -> Self {
+        Self { room, timeout }
+    }
+}
+
+impl<S> Layer<S> for AdmissionLayer {
+    type Service = Admission<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Admission {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// The service that [`AdmissionLayer`] makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission<S> {
+    inner: S,
+    layer: AdmissionLayer,
+}
+
+impl<S, B> Service<http::Request<B>> for Admission<S>
+where
+    S: Service<http::Request<GrpcBody>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let admitted = Admitted::default();
+        let room = APPENDING
+            .contains(&request.uri().path())
+            .then(|| Arc::clone(&self.layer.room));
+        request.extensions_mut().insert(admitted.clone());
+        let timeout = self.layer.timeout;
+        let request = request.map(|body| {
+            GrpcBody::new(AdmissionBody {
+                inner: Box::pin(body),
+                prefix: Vec::with_capacity(PREFIX_BYTES),
+                message_left: 0,
+                held_back: None,
+                room,
+                timeout,
+                waiting: None,
+                admitted,
+            })
+        });
+        self.inner.call(request)
+    }
+}
+
+type Acquiring = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, Status>> + Send>>;
+
+/// A request body that is read on only when there is room for the message that begins.
+struct AdmissionBody<B> {
+    inner: Pin<Box<B>>,
+    /// The part of a message's prefix that has come so far.
+    prefix: Vec<u8>,
+    /// Bytes of the current message that are still to come.
+    message_left: usize,
+    /// A frame that waits for room, and how much of it was looked at.
+    held_back: Option<(Bytes, usize)>,
+    /// Where room is taken; `None` for calls that need none.
+    room: Option<Arc<Semaphore>>,
+    timeout: Duration,
+    waiting: Option<Acquiring>,
+    admitted: Admitted,
+}
+
+impl<B> AdmissionBody<B> {
+    /// Looks at `data` from `at` on, up to the end or to the beginning of a message that needs room.
+    /// Gives how far it came and the size of that message.
+    fn look(&mut self, data: &[u8], mut at: usize) -> Result<(usize, Option<usize>), Status> {
+        while at < data.len() {
+            if self.message_left > 0 {
+                let part = self.message_left.min(data.len() - at);
+                self.message_left -= part;
+                at += part;
+                continue;
+            }
+            let part = (PREFIX_BYTES - self.prefix.len()).min(data.len() - at);
+            self.prefix.extend_from_slice(&data[at..at + part]);
+            at += part;
+            if let [_, a, b, c, d] = self.prefix[..] {
+                self.prefix.clear();
+                let length = u32::from_be_bytes([a, b, c, d]);
+                self.message_left = usize::try_from(length).unwrap_or(usize::MAX);
+                check_size(self.message_left)?;
+                if self.room.is_some() {
+                    return Ok((at, Some(self.message_left)));
+                }
+            }
+        }
+        Ok((at, None))
+    }
+
+    /// Goes through a frame and waits for room where a message begins.
+    fn poll_admit(
+        &mut self,
+        context: &mut Context<'_>,
+        data: Bytes,
+        mut at: usize,
+    ) -> Poll<Result<Bytes, Status>> {
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                match waiting.as_mut().poll(context) {
+                    Poll::Ready(Ok(permit)) => self.admitted.put(permit),
+                    Poll::Ready(Err(status)) => return Poll::Ready(Err(status)),
+                    Poll::Pending => {
+                        self.held_back = Some((data, at));
+                        return Poll::Pending;
+                    }
+                }
+                self.waiting = None;
+            }
+            let (looked_at, needs) = self.look(&data, at)?;
+            at = looked_at;
+            match (needs, &self.room) {
+                (Some(bytes), Some(room)) => {
+                    self.waiting = Some(acquire(Arc::clone(room), bytes, self.timeout));
+                }
+                _ => return Poll::Ready(Ok(data)),
+            }
+        }
+    }
+}
+
+fn acquire(room: Arc<Semaphore>, bytes: usize, timeout: Duration) -> Acquiring {
+    let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+    Box::pin(async move {
+        match tokio::time::timeout(timeout, room.acquire_many_owned(permits)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(status::from_error(Error::unavailable(
+                "the server is stopping",
+            ))),
+            Err(_) => Err(status::from_error(Error::exhausted(
+                "in_flight_bytes",
+                format!(
+                    "no room for an append of {bytes} bytes within {} ms: send fewer at a time",
+                    timeout.as_millis()
+                ),
+            ))),
+        }
+    })
+}
+
+fn check_size(bytes: usize) -> Result<(), Status> {
+    if bytes > MESSAGE_BYTES_MAX {
+        return Err(status::from_error(Error::invalid(
+            "message",
+            format!(
+                "is {bytes} bytes long, the limit is {MESSAGE_BYTES_MAX}; a larger append goes \
+                 through AppendSession in parts"
+            ),
+        )));
+    }
+    Ok(())
+}
+
+impl<B> Body for AdmissionBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let (data, at) = match this.held_back.take() {
+            Some(held_back) => held_back,
+            None => match ready!(this.inner.as_mut().poll_frame(context)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => {
+                    return Poll::Ready(Some(Err(Status::from_error(error.into()))));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => (data, 0),
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+            },
+        };
+        let data = ready!(this.poll_admit(context, data, at));
+        Poll::Ready(Some(data.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held_back.is_none() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use futures::stream::iter;
+    use http_body_util::{BodyExt, StreamBody};
+
+    /// A gRPC message of this many bytes behind its prefix.
+    fn message(bytes: usize) -> Vec<u8> {
+        let length = u32::try_from(bytes).unwrap().to_be_bytes();
+        [vec![0], length.to_vec(), vec![7; bytes]].concat()
+    }
+
+    type TestBody = AdmissionBody<
+        StreamBody<
+            futures::stream::Iter<
+                std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>,
+            >,
+        >,
+    >;
+
+    /// A body whose data comes in pieces of `piece` bytes.
+    fn body(data: &[u8], piece: usize, room: &Arc<Semaphore>) -> TestBody {
+        let frames: Vec<_> = data
+            .chunks(piece)
+            .map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))))
+            .collect();
+        AdmissionBody {
+            inner: Box::pin(StreamBody::new(iter(frames))),
+            prefix: Vec::new(),
+            message_left: 0,
+            held_back: None,
+            room: Some(Arc::clone(room)),
+            timeout: Duration::from_secs(1),
+            waiting: None,
+            admitted: Admitted::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_message_takes_its_room_however_its_bytes_come() {
+        let data = [message(10), message(0), message(300)].concat();
+        for piece in [1, 2, 5, 6, 7, 100, 1_000] {
+            let room = Arc::new(Semaphore::new(1_000));
+            let body = body(&data, piece, &room);
+            let admitted = body.admitted.clone();
+            let passed = body.collect().await.unwrap().to_bytes();
+            assert_eq!(passed, data, "in pieces of {piece}");
+            assert_eq!(room.available_permits(), 1_000 - 310);
+            let sizes: Vec<_> = std::iter::from_fn(|| admitted.take())
+                .map(|permit| permit.num_permits())
+                .collect();
+            assert_eq!(sizes, [10, 0, 300]);
+            assert_eq!(room.available_permits(), 1_000);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_waits_for_room_and_is_turned_away_at_last() {
+        let room = Arc::new(Semaphore::new(100));
+        let taken = Arc::clone(&room).acquire_many_owned(60).await.unwrap();
+        let data = message(50);
+        let mut waiting = body(&data, 20, &room);
+        assert!(waiting.frame().now_or_never().is_none(), "there is no room");
+        drop(taken);
+        assert!(waiting.frame().await.unwrap().is_ok());
+
+        let mut turned_away = body(&message(60), 20, &room);
+        let status = turned_away.frame().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+    }
+
+    #[tokio::test]
+    async fn a_message_over_the_limit_is_refused_by_its_prefix() {
+        let room = Arc::new(Semaphore::new(100));
+        let length = u32::try_from(MESSAGE_BYTES_MAX + 1).unwrap().to_be_bytes();
+        let prefix = [vec![0], length.to_vec()].concat();
+        let status = body(&prefix, 5, &room).frame().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        assert!(status.message().contains("message"), "{}", status.message());
+    }
+}

@@ -1,0 +1,73 @@
+//! The gRPC side of the port: which services there are and what every call passes through.
+//!
+//! From the outside in: a request span (`http.rs`), a plain word for callers without gRPC (`http.rs`),
+//! then the admission of messages by size ([`admission`]), then the service.
+
+mod admission;
+mod operations;
+mod session;
+mod streams;
+
+use crate::config::Config;
+use admission::{Admission, AdmissionLayer};
+use icecore_core::limits::MESSAGE_BYTES_MAX;
+use icecore_eventstore::EventStore;
+use icecore_wire::FILE_DESCRIPTOR_SET;
+use icecore_wire::proto::operations_server::OperationsServer;
+use icecore_wire::proto::streams_server::StreamsServer;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower::Layer;
+
+/// The names under which health is asked; the empty one stands for the server as a whole.
+const HEALTH_NAMES: [&str; 3] = ["", "icecore.v1.Streams", "icecore.v1.Operations"];
+
+/// All services, and a switch for what they say about their health.
+pub(crate) async fn routes(
+    store: &EventStore,
+    config: &Config,
+) -> (Admission<Routes>, HealthSwitch) {
+    // The admission layer holds messages to the limit and says so in our own words.
+    let streams = StreamsServer::new(streams::StreamsService::new(store.clone()))
+        .max_decoding_message_size(usize::MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let operations = OperationsServer::new(operations::OperationsService::new(store.clone()))
+        .max_decoding_message_size(usize::MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let switch = HealthSwitch(reporter);
+    switch.set(ServingStatus::Serving).await;
+    let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
+    let why = "the descriptors are compiled with the code";
+    let routes = Routes::new(health)
+        .add_service(streams)
+        .add_service(operations)
+        .add_service(v1.expect(why))
+        .add_service(v1alpha.expect(why));
+    let admission = AdmissionLayer::new(store.admission(), config.admission_timeout);
+    (admission.layer(routes.prepare()), switch)
+}
+
+/// Lets tools like grpcurl ask what there is to call.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Says over `grpc.health.v1` whether the server serves.
+pub(crate) struct HealthSwitch(HealthReporter);
+
+impl HealthSwitch {
+    /// From now on the answer is that it does not.
+    pub(crate) async fn not_serving(&self) {
+        self.set(ServingStatus::NotServing).await;
+    }
+
+    async fn set(&self, status: ServingStatus) {
+        for name in HEALTH_NAMES {
+            self.0.set_service_status(name, status).await;
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `icecore.v1.Operations`: decode, call, encode. No rule lives here.
+
+use crate::grpc::admission::Admitted;
+use icecore_core::Append;
+use icecore_eventstore::EventStore;
+use icecore_wire::proto::operations_server::Operations;
+use icecore_wire::{proto, status};
+use tonic::{Request, Response, Status};
+
+/// The service over a store.
+pub(crate) struct OperationsService {
+    store: EventStore,
+}
+
+impl OperationsService {
+    pub(crate) fn new(store: EventStore) -> Self {
+        Self { store }
+    }
+}
+
+#[tonic::async_trait]
+impl Operations for OperationsService {
+    async fn stats(
+        &self,
+        _request: Request<proto::StatsRequest>,
+    ) -> Result<Response<proto::StatsResponse>, Status> {
+        let stats = self.store.stats().await.map_err(status::from_error)?;
+        Ok(Response::new(stats.into()))
+    }
+
+    async fn import(
+        &self,
+        request: Request<proto::ImportRequest>,
+    ) -> Result<Response<proto::ImportResponse>, Status> {
+        let admitted = request
+            .extensions()
+            .get::<Admitted>()
+            .and_then(Admitted::take);
+        let append = Append::try_from(request.into_inner()).map_err(status::from_error)?;
+        let imported = self
+            .store
+            .import(append)
+            .await
+            .map_err(status::from_error)?;
+        drop(admitted);
+        Ok(Response::new((self.store.store_id(), imported).into()))
+    }
+}

@@ -1,0 +1,194 @@
+//! `icecore.v1.Streams`: decode, call, encode. No rule lives here.
+
+use crate::grpc::admission::Admitted;
+use crate::grpc::session;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use icecore_core::{Append, ListStreams, Read, StreamName, Subscribe};
+use icecore_eventstore::EventStore;
+use icecore_wire::proto::streams_server::Streams;
+use icecore_wire::{
+    CategoryPage, Delete, ListCategories, ReadMessage, SetStreamMetadata, Truncate,
+    append_response, proto, status,
+};
+use tonic::{Request, Response, Status, Streaming};
+
+/// The service over a store.
+pub(crate) struct StreamsService {
+    store: EventStore,
+}
+
+impl StreamsService {
+    pub(crate) fn new(store: EventStore) -> Self {
+        Self { store }
+    }
+}
+
+/// A stream of answers, pulled by the client.
+type Answers<T> = BoxStream<'static, Result<T, Status>>;
+
+#[tonic::async_trait]
+impl Streams for StreamsService {
+    async fn append(
+        &self,
+        request: Request<proto::AppendRequest>,
+    ) -> Result<Response<proto::AppendResponse>, Status> {
+        let admitted = request
+            .extensions()
+            .get::<Admitted>()
+            .and_then(Admitted::take);
+        let append = Append::try_from(request.into_inner()).map_err(status::from_error)?;
+        let missed_limit = append.missed_limit();
+        let outcome = self.store.append(append).await;
+        drop(admitted);
+        append_response(outcome, missed_limit).map(Response::new)
+    }
+
+    type AppendSessionStream = Answers<proto::AppendSessionResponse>;
+
+    async fn append_session(
+        &self,
+        request: Request<Streaming<proto::AppendSessionRequest>>,
+    ) -> Result<Response<Self::AppendSessionStream>, Status> {
+        let admitted = request
+            .extensions()
+            .get::<Admitted>()
+            .cloned()
+            .unwrap_or_default();
+        let answers = session::answers(self.store.clone(), request.into_inner(), admitted);
+        Ok(Response::new(answers.boxed()))
+    }
+
+    type ReadStream = Answers<proto::ReadResponse>;
+
+    async fn read(
+        &self,
+        request: Request<proto::ReadRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
+        let read = Read::try_from(request.into_inner()).map_err(status::from_error)?;
+        let mut store_id = Some(self.store.store_id());
+        let messages = self.store.read(read).map(move |batch| match batch {
+            Ok(batch) => Ok(ReadMessage {
+                store_id: store_id.take(),
+                batch,
+            }
+            .into()),
+            Err(error) => Err(status::from_error(error)),
+        });
+        Ok(Response::new(messages.boxed()))
+    }
+
+    type SubscribeStream = Answers<proto::SubscribeResponse>;
+
+    async fn subscribe(
+        &self,
+        request: Request<proto::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let subscribe = Subscribe::try_from(request.into_inner()).map_err(status::from_error)?;
+        let messages = self
+            .store
+            .subscribe(subscribe)
+            .map(|message| message.map(Into::into).map_err(status::from_error));
+        Ok(Response::new(messages.boxed()))
+    }
+
+    async fn get_stream(
+        &self,
+        request: Request<proto::GetStreamRequest>,
+    ) -> Result<Response<proto::GetStreamResponse>, Status> {
+        let stream = StreamName::try_from(request.into_inner()).map_err(status::from_error)?;
+        let info = self
+            .store
+            .stream_info(&stream)
+            .await
+            .map_err(status::from_error)?;
+        Ok(Response::new((self.store.store_id(), info).into()))
+    }
+
+    async fn list_streams(
+        &self,
+        request: Request<proto::ListStreamsRequest>,
+    ) -> Result<Response<proto::ListStreamsResponse>, Status> {
+        let list = ListStreams::try_from(request.into_inner()).map_err(status::from_error)?;
+        let page = self
+            .store
+            .list_streams(&list)
+            .await
+            .map_err(status::from_error)?;
+        Ok(Response::new((self.store.store_id(), page).into()))
+    }
+
+    async fn list_categories(
+        &self,
+        request: Request<proto::ListCategoriesRequest>,
+    ) -> Result<Response<proto::ListCategoriesResponse>, Status> {
+        let ListCategories {
+            after,
+            limit,
+            system,
+        } = request
+            .into_inner()
+            .try_into()
+            .map_err(status::from_error)?;
+        let (categories, next_after) = self
+            .store
+            .list_categories(after, limit, system)
+            .await
+            .map_err(status::from_error)?;
+        let page = CategoryPage {
+            categories,
+            next_after,
+        };
+        Ok(Response::new((self.store.store_id(), page).into()))
+    }
+
+    async fn set_stream_metadata(
+        &self,
+        request: Request<proto::SetStreamMetadataRequest>,
+    ) -> Result<Response<proto::Appended>, Status> {
+        let SetStreamMetadata {
+            stream,
+            metadata,
+            expected,
+        } = request
+            .into_inner()
+            .try_into()
+            .map_err(status::from_error)?;
+        let appended = self.store.set_metadata(&stream, expected, &metadata).await;
+        appended
+            .map(|appended| Response::new(appended.into()))
+            .map_err(status::from_error)
+    }
+
+    async fn truncate(
+        &self,
+        request: Request<proto::TruncateRequest>,
+    ) -> Result<Response<proto::Appended>, Status> {
+        let Truncate { stream, before } = request
+            .into_inner()
+            .try_into()
+            .map_err(status::from_error)?;
+        let appended = self.store.truncate(&stream, before).await;
+        appended
+            .map(|appended| Response::new(appended.into()))
+            .map_err(status::from_error)
+    }
+
+    async fn delete(
+        &self,
+        request: Request<proto::DeleteRequest>,
+    ) -> Result<Response<proto::Appended>, Status> {
+        let Delete {
+            stream,
+            expected,
+            kind,
+        } = request
+            .into_inner()
+            .try_into()
+            .map_err(status::from_error)?;
+        let appended = self.store.delete(&stream, expected, kind).await;
+        appended
+            .map(|appended| Response::new(appended.into()))
+            .map_err(status::from_error)
+    }
+}

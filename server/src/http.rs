@@ -1,0 +1,101 @@
+//! Plain HTTP on the same port: health for orchestrators, metrics for Prometheus, and a plain word
+//! for those who come to a gRPC path without gRPC.
+
+use crate::metrics;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderValue, StatusCode, header};
+use icecore_eventstore::EventStore;
+use icecore_storage::Health;
+use std::time::Instant;
+use tracing::Instrument;
+
+/// The content type of the OpenMetrics text format.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `/health/live`, `/health/ready` and `/metrics`.
+pub(crate) fn routes(store: EventStore) -> Router {
+    Router::new()
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(store)
+}
+
+/// The process answers; whether it can work is [`ready`]'s to say.
+async fn live() -> &'static str {
+    "live\n"
+}
+
+/// 200 while appends are taken, 503 with the reason when not.
+async fn ready(State(store): State<EventStore>) -> Response {
+    match store.health() {
+        Health::Healthy => "ready\n".into_response(),
+        Health::Degraded(reason) => format!("ready, but: {reason}\n").into_response(),
+        Health::Failed(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {reason}\n"),
+        )
+            .into_response(),
+    }
+}
+
+async fn metrics(State(store): State<EventStore>) -> Response {
+    match metrics::render(&store).await {
+        Ok(text) => {
+            let content_type = HeaderValue::from_static(METRICS_TYPE);
+            ([(header::CONTENT_TYPE, content_type)], text).into_response()
+        }
+        Err(error) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("no metrics: {error}\n"),
+        )
+            .into_response(),
+    }
+}
+
+/// Answers plain HTTP requests that no route took; lets gRPC calls through.
+pub(crate) async fn only_grpc(request: Request, next: Next) -> Response {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+        return next.run(request).await;
+    }
+    let path = request.uri().path();
+    let is_method = path.starts_with("/icecore.v1.") || path.starts_with("/grpc.");
+    if is_method {
+        let text = format!(
+            "{path} is a gRPC method: call it over HTTP/2 with content-type application/grpc\n"
+        );
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+    }
+    let text = format!(
+        "nothing at {path}: HTTP serves /health/live, /health/ready and /metrics, gRPC serves \
+         icecore.v1\n"
+    );
+    (StatusCode::NOT_FOUND, text).into_response()
+}
+
+/// A span for each request, with its outcome and how long it took until the answer began.
+pub(crate) async fn trace(request: Request, next: Next) -> Response {
+    let span = tracing::info_span!("request", path = request.uri().path());
+    async {
+        let since = Instant::now();
+        let response = next.run(request).await;
+        let grpc_status = response
+            .headers()
+            .get("grpc-status")
+            .map(|s| s.to_str().unwrap_or("?"));
+        tracing::debug!(
+            status = response.status().as_u16(),
+            grpc_status,
+            elapsed_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        response
+    }
+    .instrument(span)
+    .await
+}

@@ -1,0 +1,167 @@
+//! The life of a server: open the store, take connections, and stop in order.
+
+use crate::config::Config;
+use crate::{engine, grpc, http};
+use axum::Router;
+use axum::middleware::from_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use icecore_core::{Error, StoreId};
+use icecore_eventstore::{Clock, EventStore, Ids};
+use std::future::Future;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// HTTP/2 window of a stream and of a connection. Large enough that one reader on loopback is never
+/// stopped by it, small enough that a thousand stalled bodies stay affordable.
+const STREAM_WINDOW_BYTES: u32 = 1_024 * 1_024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1_024 * 1_024;
+
+/// Clients that vanish without a word are noticed by pings.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// After a failed accept (most likely too many open files) others get time to close theirs.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a server ended other than by being told to.
+#[derive(Debug)]
+pub enum ServeError {
+    /// It did not start.
+    Open(Error),
+    /// The store takes no appends any more; only a restart helps.
+    Failed(Error),
+    /// It could not stop in order.
+    Close(Error),
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open(error) => write!(f, "open the store: {error}"),
+            Self::Failed(error) => write!(
+                f,
+                "the store failed and takes no appends any more, start the server again: {error}"
+            ),
+            Self::Close(error) => write!(f, "close the store: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Serves until `shutdown` completes or the store fails.
+///
+/// On shutdown it takes no new connection or append, makes durable and answers what was taken, ends
+/// subscriptions with UNAVAILABLE, and leaves after the configured time at the latest.
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let (clock, ids) = (Clock::system(), Ids::random());
+    let new_store_id = StoreId::new(ids.next());
+    let storage = engine::open(config.engine.clone(), new_store_id)
+        .await
+        .map_err(ServeError::Open)?;
+    let store = EventStore::open(storage, config.store.clone(), clock, ids)
+        .await
+        .map_err(ServeError::Open)?;
+    let (grpc, health) = grpc::routes(&store, &config).await;
+    let router = http::routes(store.clone())
+        .fallback_service(
+            Router::new()
+                .fallback_service(grpc)
+                .layer(from_fn(http::only_grpc)),
+        )
+        .layer(from_fn(http::trace));
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(
+            store_id = %store.store_id(),
+            last_position = %store.last_position(),
+            "listening on http://{address}"
+        );
+    }
+    let connections = GracefulShutdown::new();
+    let failed = tokio::select! {
+        () = accept(&listener, &router, &connections, &config) => None,
+        () = shutdown => None,
+        error = store.failed() => Some(error),
+    };
+    drop(listener);
+    tracing::info!("stopping");
+    health.not_serving().await;
+    let closed = store.close().await;
+    if tokio::time::timeout(config.shutdown_timeout, connections.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some connections did not end in time and were cut");
+    }
+    match (failed, closed) {
+        (Some(error), _) => Err(ServeError::Failed(error)),
+        (None, Err(error)) => Err(ServeError::Close(error)),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+/// Takes connections for ever.
+async fn accept(
+    listener: &TcpListener,
+    router: &Router,
+    connections: &GracefulShutdown,
+    config: &Config,
+) {
+    let builder = connection_builder(config);
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                tracing::debug!(%peer, "connected");
+                begin(stream, &builder, router, connections);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn begin(
+    stream: TcpStream,
+    builder: &Builder<TokioExecutor>,
+    router: &Router,
+    connections: &GracefulShutdown,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "set TCP_NODELAY");
+    }
+    let service = TowerToHyperService::new(router.clone());
+    let connection = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
+    let connection = connections.watch(connection);
+    tokio::spawn(async move {
+        // Clients may break off at any time; that is no error of ours.
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection ended");
+        }
+    });
+}
+
+/// HTTP/1.1 and HTTP/2 with prior knowledge, told apart by their first bytes.
+fn connection_builder(config: &Config) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(config.concurrent_calls_max)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}

@@ -40,8 +40,18 @@ pub struct AppendEvent {
     pub stream: usize,
     /// The event.
     pub event: EventData,
-    /// The recorded time that an import asks for; `None` takes the store's clock.
-    pub recorded_at: Option<Timestamp>,
+    /// The times that an import brings; `None` takes the store's clock.
+    pub times: Option<ImportTimes>,
+}
+
+/// The times of an event that was recorded elsewhere before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImportTimes {
+    /// The recorded time that it shall get. One that lies before the last recorded time of the store
+    /// is clamped to that.
+    pub recorded_at: Timestamp,
+    /// The time that an earlier import gave, before it was clamped.
+    pub created_at: Option<Timestamp>,
 }
 
 impl Append {
@@ -170,7 +180,7 @@ impl AppendBuilder {
         &mut self,
         stream: usize,
         event: EventData,
-        recorded_at: Option<Timestamp>,
+        times: Option<ImportTimes>,
     ) -> Result<()> {
         event.check()?;
         let Some(target) = self.streams.get_mut(stream) else {
@@ -202,7 +212,7 @@ impl AppendBuilder {
         self.events.push(AppendEvent {
             stream,
             event,
-            recorded_at,
+            times,
         });
         Ok(())
     }

@@ -32,7 +32,9 @@ mod stream_name;
 mod text;
 mod time;
 
-pub use append::{Append, AppendBuilder, AppendEvent, Appended, StreamAppended, StreamExpectation};
+pub use append::{
+    Append, AppendBuilder, AppendEvent, Appended, ImportTimes, StreamAppended, StreamExpectation,
+};
 pub use error::{Error, Result};
 pub use event::{ContentType, EventData, EventType, RecordedEvent, Tag, event_types};
 pub use expectation::{ExpectedRevision, Role, StreamState, Verdict};

@@ -30,7 +30,7 @@ impl TryFrom<&Append> for proto::AppendRequest {
 
     fn try_from(append: &Append) -> Result<Self> {
         check_has_events(append)?;
-        if let Some(n) = append.events().iter().position(|e| e.recorded_at.is_some()) {
+        if let Some(n) = append.events().iter().position(|e| e.times.is_some()) {
             return Err(Error::invalid(
                 format!("events[{n}].recorded_at"),
                 "only an import gives events their time",

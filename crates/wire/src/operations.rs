@@ -10,8 +10,8 @@ use crate::proto;
 use crate::proto::stats_response::Figure;
 use bytes::Bytes;
 use icecore_core::{
-    Append, AppendBuilder, Error, EventData, Imported, Position, Result, StoreId, StoreStats,
-    StreamName, Timestamp,
+    Append, AppendBuilder, Error, EventData, ImportTimes, Imported, Position, Result, StoreId,
+    StoreStats, StreamName, Timestamp,
 };
 
 /// An import batch is an append whose events may ask for a recorded time.
@@ -26,17 +26,32 @@ impl TryFrom<proto::ImportRequest> for Append {
             append.stream(stream, expected)?;
         }
         for (n, message) in request.events.into_iter().enumerate() {
-            let recorded_at = message.recorded_at.map(Timestamp::from_nanos);
+            let times = times(&message).inside(|| format!("events[{n}]"))?;
             let event = required(message.event, "event").inside(|| format!("events[{n}]"))?;
             let stream = size(event.stream);
             let event = EventData::try_from(event).inside(|| format!("events[{n}].event"))?;
             append
-                .event(stream, event, recorded_at)
+                .event(stream, event, times)
                 .map_err(|error| locate(error, n))?;
         }
         let append = append.build()?;
         check_has_events(&append)?;
         Ok(append)
+    }
+}
+
+fn times(message: &proto::ImportEvent) -> Result<Option<ImportTimes>> {
+    let created_at = message.created_at.map(Timestamp::from_nanos);
+    match message.recorded_at.map(Timestamp::from_nanos) {
+        Some(recorded_at) => Ok(Some(ImportTimes {
+            recorded_at,
+            created_at,
+        })),
+        None if created_at.is_some() => Err(Error::invalid(
+            "created_at",
+            "stands without recorded_at, beside which it is kept",
+        )),
+        None => Ok(None),
     }
 }
 
@@ -61,7 +76,11 @@ impl TryFrom<&Append> for proto::ImportRequest {
         }
         let events = append.events().iter().map(|event| proto::ImportEvent {
             event: Some(append_event(event)),
-            recorded_at: event.recorded_at.map(Timestamp::nanos),
+            recorded_at: event.times.map(|times| times.recorded_at.nanos()),
+            created_at: event
+                .times
+                .and_then(|times| times.created_at)
+                .map(Timestamp::nanos),
         });
         Ok(Self {
             streams: append.streams().iter().map(stream_expectation).collect(),

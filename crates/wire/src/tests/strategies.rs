@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use icecore_core::{
     Append, AppendBuilder, Category, Condition, ContentType, EventData, EventType,
-    ExpectedRevision, Filter, MissedEvents, NameMatch, Position, Query, QueryItem, RecordedEvent,
-    Refusal, Revision, StoreId, StreamName, StreamPlace, StreamState, SystemStreams, Tag,
-    Timestamp, Violation, ViolationKind,
+    ExpectedRevision, Filter, ImportTimes, MissedEvents, NameMatch, Position, Query, QueryItem,
+    RecordedEvent, Refusal, Revision, StoreId, StreamName, StreamPlace, StreamState, SystemStreams,
+    Tag, Timestamp, Violation, ViolationKind,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -146,9 +146,14 @@ pub(super) fn condition() -> impl Strategy<Value = Condition> {
 /// Appends with events; with `times`, as an import may have them: some ask for a recorded time, and
 /// there is no condition.
 pub(super) fn append(times: bool) -> impl Strategy<Value = Append> {
-    let recorded_at = option::of(timestamp()).prop_map(move |at| at.filter(|_| times));
+    let import_times =
+        (timestamp(), option::of(timestamp())).prop_map(|(recorded_at, created_at)| ImportTimes {
+            recorded_at,
+            created_at,
+        });
+    let import_times = option::of(import_times).prop_map(move |at| at.filter(|_| times));
     let events = vec(
-        (event_data(), any::<prop::sample::Index>(), recorded_at),
+        (event_data(), any::<prop::sample::Index>(), import_times),
         1..6,
     );
     let expectations = vec(

@@ -2,7 +2,7 @@
 //! it over, read more when the writer asks for it, and add to a refusal what the caller has missed.
 
 use crate::metadata::SOFT_DELETED;
-use crate::request::{Answer, Evidence, Mode, Need, Request, Written, WrittenIds};
+use crate::request::{Answer, Evidence, Mode, Need, Request, Submission, Written, WrittenIds};
 use crate::state::base;
 use crate::store::EventStore;
 use crate::visibility::Visibility;
@@ -10,9 +10,9 @@ use crate::window::Place;
 use crate::writer::stopped;
 use icecore_core::{
     Append, Appended, Direction, Error, ExpectedRevision, Imported, MissedEvents, PageLimit,
-    Position, Refusal, Result, Revision, StreamName, Violation, event_types,
+    Position, RecordedEvent, Refusal, Result, Revision, StreamName, Violation, event_types,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How often the writer may ask for more before the caller is told to try later. Each question is
 /// about something that changed meanwhile, so this takes a very busy store.
@@ -21,8 +21,9 @@ const ROUNDS_MAX: usize = 32;
 /// An append that the writer has and has not answered yet.
 pub struct PendingAppend {
     store: EventStore,
-    append: Append,
-    mode: Mode,
+    /// How many missed events a refusal shall carry.
+    missed_limit: usize,
+    leads: watch::Receiver<u64>,
     answer: oneshot::Receiver<Answer>,
 }
 
@@ -39,23 +40,26 @@ impl PendingAppend {
     async fn written(self) -> Result<Written> {
         let Self {
             store,
-            append,
-            mode,
+            missed_limit,
+            mut leads,
             mut answer,
         } = self;
         for _ in 0..ROUNDS_MAX {
-            let need = match answer.await {
+            let (need, mut submission) = match answer.await {
                 Ok(Answer::Appended(written)) => return Ok(written),
-                Ok(Answer::Refused(refusal)) => return Err(store.refused(&append, refusal).await),
+                Ok(Answer::Refused(refusal)) => {
+                    return Err(store.refused(missed_limit, refusal).await);
+                }
                 Ok(Answer::Failed(error)) => return Err(error),
-                Ok(Answer::Needs(need)) => need,
+                Ok(Answer::Needs(need, submission)) => (need, submission),
                 Err(_) => {
                     let reason = "the writer broke off".to_owned();
                     return Err(Error::OutcomeUnknown { reason });
                 }
             };
-            let evidence = store.fetch(&append, need).await?;
-            answer = store.send(append.clone(), mode, evidence).await?;
+            store.fetch(&mut submission, need, &mut leads).await?;
+            leads.mark_unchanged();
+            answer = store.send(submission).await?;
         }
         Err(Error::unavailable(format!(
             "the streams of this append change too fast: {ROUNDS_MAX} rounds without a decision"
@@ -93,6 +97,12 @@ impl EventStore {
                     ),
                 ));
             }
+            if event.times.is_some() {
+                return Err(Error::invalid(
+                    "events.times",
+                    "is set by the store; only an import brings its times",
+                ));
+            }
         }
         self.hand_over(append, Mode::Ordinary).await
     }
@@ -102,8 +112,19 @@ impl EventStore {
     ///
     /// # Errors
     ///
-    /// As [`Self::append`]; `InvalidArgument` for a time more than a minute in the future.
+    /// As [`Self::append`]; `InvalidArgument` for a time more than a minute in the future, and for a
+    /// deletion of a metadata stream, which ends with its stream.
     pub async fn import(&self, append: Append) -> Result<Imported> {
+        for event in append.events() {
+            let stream = &append.streams()[event.stream].stream;
+            let closes = event.event.event_type.as_str() == event_types::STREAM_DELETED;
+            if closes && stream.is_metadata() {
+                return Err(Error::invalid(
+                    "events.type",
+                    format!("`{stream}` is a metadata stream and ends with its stream only"),
+                ));
+            }
+        }
         let written = self.write(append, Mode::Verbatim).await?;
         let last_position = written.appended.last_position;
         Ok(Imported {
@@ -117,61 +138,63 @@ impl EventStore {
     }
 
     async fn hand_over(&self, append: Append, mode: Mode) -> Result<PendingAppend> {
-        let mut evidence = Evidence::default();
-        self.read_records(&append, &mut evidence).await?;
-        self.check_condition(&append, &mut evidence).await?;
-        let append = append.detached();
-        let answer = self.send(append.clone(), mode, evidence).await?;
+        let mut submission = Box::new(Submission::new(append, mode));
+        self.read_evidence(&mut submission).await?;
+        submission.append = submission.append.detached();
+        let leads = self.watch_leads();
         Ok(PendingAppend {
             store: self.clone(),
-            append,
-            mode,
-            answer,
+            missed_limit: submission.append.missed_limit(),
+            leads,
+            answer: self.send(submission).await?,
         })
     }
 
-    async fn send(
-        &self,
-        append: Append,
-        mode: Mode,
-        evidence: Evidence,
-    ) -> Result<oneshot::Receiver<Answer>> {
-        let (answer, receiver) = oneshot::channel();
-        let request = Request {
-            append,
-            mode,
-            evidence,
-            answer,
-        };
+    async fn send(&self, submission: Box<Submission>) -> Result<oneshot::Receiver<Answer>> {
+        let (answer, written) = oneshot::channel();
+        let request = Request { submission, answer };
         // A closed channel means that the writer has stopped: nothing was written.
         self.requests().send(request).await.map_err(|_| stopped())?;
-        Ok(receiver)
+        Ok(written)
     }
 
     /// Reads what the writer asks for, and everything else anew, since time has passed.
-    async fn fetch(&self, append: &Append, need: Need) -> Result<Evidence> {
-        let mut evidence = Evidence::default();
+    async fn fetch(
+        &self,
+        submission: &mut Submission,
+        need: Need,
+        leads: &mut watch::Receiver<u64>,
+    ) -> Result<()> {
         let at = match &need {
             Need::Records { at } | Need::WrittenIds { at, .. } | Need::Condition { at } => *at,
         };
-        self.wait_for(at).await?;
-        self.read_records(append, &mut evidence).await?;
+        self.wait_for(at, leads).await?;
+        self.read_evidence(submission).await?;
         if let Need::WrittenIds { stream, from, .. } = need {
-            self.read_written_ids(append, stream, from, &mut evidence)
-                .await?;
+            self.read_written_ids(submission, stream, from).await?;
         }
-        self.check_condition(append, &mut evidence).await?;
-        Ok(evidence)
+        Ok(())
     }
 
-    /// Waits until everything up to `position` (inclusive) is durable.
-    async fn wait_for(&self, position: Position) -> Result<()> {
+    async fn read_evidence(&self, submission: &mut Submission) -> Result<()> {
+        let Submission {
+            append, evidence, ..
+        } = submission;
+        self.read_records(append, evidence).await?;
+        self.check_condition(append, evidence).await;
+        Ok(())
+    }
+
+    /// Waits until everything up to `position` (inclusive) is durable, or until the writer leads
+    /// again: then it never may be, and what the writer asked for has changed.
+    async fn wait_for(&self, position: Position, leads: &mut watch::Receiver<u64>) -> Result<()> {
         let mut last_position = self.watch_last_position();
         let mut stopping = self.watch_stopping();
         tokio::select! {
             reached = last_position.wait_for(|last| *last >= position) => {
                 reached.map(drop).map_err(|_| stopped())
             }
+            _ = leads.changed() => Ok(()),
             error = self.failed() => Err(error),
             _ = stopping.wait_for(|stopping| *stopping) => Err(stopped()),
         }
@@ -179,6 +202,7 @@ impl EventStore {
 
     /// Reads the records that the writer does not know.
     async fn read_records(&self, append: &Append, evidence: &mut Evidence) -> Result<()> {
+        evidence.records.clear();
         evidence.records_at = self.last_position();
         let mut bases: Vec<_> = append.streams().iter().map(|s| base(&s.stream)).collect();
         bases.sort_unstable();
@@ -193,20 +217,13 @@ impl EventStore {
     /// Reads the ids that stand where the append would have written.
     async fn read_written_ids(
         &self,
-        append: &Append,
+        submission: &mut Submission,
         stream: StreamName,
         from: Revision,
-        evidence: &mut Evidence,
     ) -> Result<()> {
-        let index = append
-            .streams()
-            .iter()
-            .position(|expectation| expectation.stream == stream);
-        let count = append
-            .events()
-            .iter()
-            .filter(|event| Some(event.stream) == index)
-            .count();
+        let mut streams = submission.append.streams().iter();
+        let index = streams.position(|expectation| expectation.stream == stream);
+        let count = index.map_or(0, |index| submission.ids[index].len());
         let mut events = Vec::with_capacity(count);
         let mut next = from;
         while events.len() < count {
@@ -229,7 +246,9 @@ impl EventStore {
             }
             next = page.next;
         }
-        evidence.written.push(WrittenIds {
+        let written = &mut submission.evidence.written;
+        written.retain(|w| w.stream != stream || w.from != from);
+        written.push(WrittenIds {
             stream,
             from,
             events,
@@ -238,15 +257,20 @@ impl EventStore {
     }
 
     /// The error for a refusal, with the missed events if the append asked for them.
-    async fn refused(&self, append: &Append, mut refusal: Refusal) -> Error {
-        let mut left = append.missed_limit();
+    async fn refused(&self, missed_limit: usize, mut refusal: Refusal) -> Error {
+        let mut left = PageLimit {
+            events: missed_limit,
+            ..PageLimit::MAX
+        };
         for violation in &refusal.violations {
-            if left == 0 {
+            if left.events == 0 || left.bytes == 0 {
                 break;
             }
             match self.missed(violation, left).await {
                 Ok(missed) => {
-                    left -= missed.events.len();
+                    let bytes = missed.events.iter().map(RecordedEvent::size).sum();
+                    left.events -= missed.events.len();
+                    left.bytes = left.bytes.saturating_sub(bytes);
                     refusal.missed.push(missed);
                 }
                 Err(error) => return error,
@@ -256,7 +280,7 @@ impl EventStore {
     }
 
     /// The visible events of a stream after the revision that the append expected.
-    async fn missed(&self, violation: &Violation, events_max: usize) -> Result<MissedEvents> {
+    async fn missed(&self, violation: &Violation, limit: PageLimit) -> Result<MissedEvents> {
         let stream = &violation.stream;
         let record = self.record(&base(stream)).await?;
         let visibility = Visibility::of(stream, &record, self.now());
@@ -271,7 +295,7 @@ impl EventStore {
                 end: true,
             });
         }
-        let (from, limit) = (after.max(visibility.first), PageLimit::events(events_max));
+        let from = after.max(visibility.first);
         let page = self
             .storage()
             .read_stream(stream, from, Direction::Forwards, limit)

@@ -11,37 +11,34 @@ use icecore_core::{
 };
 
 impl EventStore {
-    /// Checks the condition up to the last durable position.
+    /// Checks the condition up to the last durable position. What prevents that is part of the
+    /// evidence: a retry must be recognised all the same.
+    pub(crate) async fn check_condition(&self, append: &Append, evidence: &mut Evidence) {
+        let Some(condition) = append.condition() else {
+            return;
+        };
+        let up_to = self.last_position();
+        let excluded = self.first_excluded(condition, up_to).await;
+        evidence.condition = Some(CheckedCondition { up_to, excluded });
+    }
+
+    /// The first event up to `up_to` that the condition excludes.
     ///
     /// # Errors
     ///
     /// `InvalidArgument`, when `after` lies beyond the end. `Exhausted`, when the check would have to
     /// look at more events than the configuration allows.
-    pub(crate) async fn check_condition(
+    async fn first_excluded(
         &self,
-        append: &Append,
-        evidence: &mut Evidence,
-    ) -> Result<()> {
-        let Some(condition) = append.condition() else {
-            return Ok(());
-        };
-        let up_to = self.last_position();
+        condition: &Condition,
+        up_to: Position,
+    ) -> Result<Option<Position>> {
         if condition.after > up_to {
             return Err(Error::invalid(
                 "condition.after",
                 format!("is {}, but the store ends at {up_to}", condition.after),
             ));
         }
-        let excluded = self.first_excluded(condition, up_to).await?;
-        evidence.condition = Some(CheckedCondition { up_to, excluded });
-        Ok(())
-    }
-
-    async fn first_excluded(
-        &self,
-        condition: &Condition,
-        up_to: Position,
-    ) -> Result<Option<Position>> {
         if condition.after == up_to {
             return Ok(None);
         }
@@ -53,13 +50,15 @@ impl EventStore {
         let mut first = None;
         let mut budget = self.config().condition_events as u64;
         for item in items {
+            // Only what lies before the match of another item is of interest.
+            let up_to = first.map_or(up_to, Position::previous);
+            if up_to <= condition.after {
+                break;
+            }
             let found = self
                 .first_match(item, condition.after.next(), up_to, &mut budget)
                 .await?;
-            first = match (first, found) {
-                (Some(first), Some(found)) => Some(std::cmp::min::<Position>(first, found)),
-                (first, found) => first.or(found),
-            };
+            first = found.or(first);
         }
         Ok(first)
     }

@@ -46,6 +46,7 @@ impl StoreConfig {
     /// Bytes that may be in flight: never less than one append of the largest size with what its
     /// encoding adds.
     pub fn in_flight_bytes(&self) -> usize {
-        self.in_flight_bytes.max(APPEND_BYTES_MAX + MESSAGE_BYTES_MAX)
+        self.in_flight_bytes
+            .max(APPEND_BYTES_MAX + MESSAGE_BYTES_MAX)
     }
 }

@@ -34,7 +34,8 @@ impl Leadership {
             clock,
             ids,
             states,
-            id_window_events: config.id_window_events,
+            // The last event is always read: its time is the least that the next one may have.
+            id_window_events: config.id_window_events.max(1),
         }
     }
 

@@ -3,16 +3,17 @@
 
 use crate::clock::{Clock, Ids};
 use crate::metadata::StreamMetadata;
-use crate::request::{Answer, Evidence, Mode, Need, Written};
+use crate::request::{Answer, Evidence, Mode, Need, Submission, Written};
 use crate::retry::{Retry, RetryCheck};
+use crate::ring::size;
 use crate::state::{StateCache, StreamRecord, base};
 use crate::window::IdWindow;
 use icecore_core::{
-    Append, AppendEvent, Appended, ContentType, Error, EventData, EventType, Position,
-    RecordedEvent, Refusal, Revision, Role, StoreId, StreamAppended, StreamName, StreamState,
-    Timestamp, Verdict, Violation, ViolationKind, event_types,
+    Append, AppendEvent, Appended, ContentType, Error, EventData, EventType, ImportTimes, Position,
+    RecordedEvent, Refusal, Revision, StoreId, StreamAppended, StreamName, StreamState, Timestamp,
+    Verdict, Violation, ViolationKind, event_types,
 };
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How far an imported time may lie in the future.
@@ -20,6 +21,9 @@ const FUTURE_NANOS_MAX: i64 = 60 * 1_000_000_000;
 
 /// Newest events that conditions are compared with here; older ones were checked by the caller.
 const RECENT_EVENTS_MAX: usize = 16_384;
+
+/// Bytes of these events.
+const RECENT_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 
 /// Everything the next decision depends on.
 #[derive(Debug)]
@@ -41,15 +45,14 @@ pub(crate) enum Decision {
     Write(Arc<[RecordedEvent]>, Written),
     /// Nothing is written. The answer is true once everything decided so far is durable.
     Settled(Answer),
-    /// Nothing is written, and the answer does not depend on what is durable.
-    Immediate(Answer),
+    /// It cannot be said without this.
+    Undecided(Need),
 }
 
 /// The append at hand.
 struct Candidate<'a> {
+    submission: &'a Submission,
     append: &'a Append,
-    mode: Mode,
-    evidence: &'a Evidence,
     /// Of each of the append's streams.
     records: Vec<StreamRecord>,
 }
@@ -83,42 +86,37 @@ impl Ledger {
     }
 
     /// Decides an append. What is to be written counts as written from here on.
-    pub(crate) fn decide(&mut self, append: &Append, mode: Mode, evidence: &Evidence) -> Decision {
-        let records = match self.records(append, evidence) {
-            Ok(records) => records,
-            Err(need) => return Decision::Immediate(Answer::Needs(need)),
-        };
+    pub(crate) fn decide(&mut self, submission: &Submission) -> Decision {
+        self.try_decide(submission)
+            .unwrap_or_else(Decision::Undecided)
+    }
+
+    fn try_decide(&mut self, submission: &Submission) -> Result<Decision, Need> {
         let candidate = Candidate {
-            append,
-            mode,
-            evidence,
-            records,
+            submission,
+            append: &submission.append,
+            records: self.records(&submission.append, &submission.evidence)?,
         };
-        match self.retry(&candidate) {
-            Err(need) => return Decision::Immediate(Answer::Needs(need)),
-            Ok(Some(answer)) => return Decision::Settled(answer),
-            Ok(None) => {}
+        if let Some(answer) = self.retry(&candidate)? {
+            return Ok(Decision::Settled(answer));
         }
-        match self.refusal(&candidate) {
-            Err(need) => return Decision::Immediate(Answer::Needs(need)),
-            Ok(Some(refusal)) => return Decision::Settled(Answer::Refused(refusal)),
-            Ok(None) => {}
+        if let Some(answer) = self.refusal(&candidate)? {
+            return Ok(Decision::Settled(answer));
         }
-        match self.number(&candidate) {
-            Err(answer) => Decision::Settled(answer),
-            Ok(numbered) => {
-                let written = Written {
-                    appended: numbered.appended(),
-                    clamped: numbered.clamped,
-                };
-                if numbered.events.is_empty() {
-                    return Decision::Settled(Answer::Appended(written));
-                }
-                let events: Arc<[RecordedEvent]> = numbered.events.into();
-                self.take_in(&candidate, &events);
-                Decision::Write(events, written)
-            }
+        let numbered = match self.number(&candidate) {
+            Ok(numbered) => numbered,
+            Err(answer) => return Ok(Decision::Settled(answer)),
+        };
+        let written = Written {
+            appended: numbered.appended(),
+            clamped: numbered.clamped,
+        };
+        if numbered.events.is_empty() {
+            return Ok(Decision::Settled(Answer::Appended(written)));
         }
+        let events: Arc<[RecordedEvent]> = numbered.events.into();
+        self.take_in(candidate, &events);
+        Ok(Decision::Write(events, written))
     }
 
     /// The record of each stream of the append.
@@ -141,33 +139,20 @@ impl Ledger {
 
     /// The answer, if the append or a part of it has been written before.
     fn retry(&self, candidate: &Candidate<'_>) -> Result<Option<Answer>, Need> {
-        let Candidate {
-            append,
-            evidence,
-            records,
-            ..
-        } = candidate;
         let check = RetryCheck {
-            append,
-            evidence,
+            submission: candidate.submission,
             window: &self.window,
             last_position: self.last,
         };
-        let mut found = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
+        let mut found = Vec::with_capacity(candidate.records.len());
+        for (index, record) in candidate.records.iter().enumerate() {
             found.push(check.stream(index, record)?);
         }
-        let written = append
-            .streams()
-            .iter()
-            .zip(&found)
-            .filter(|(s, _)| s.role == Role::Written);
-        if written.clone().all(|(_, retry)| *retry == Retry::New) {
+        let mut written = found.iter().flatten();
+        if written.clone().all(|retry| *retry == Retry::New) {
             return Ok(None);
         }
-        let is_whole = written
-            .clone()
-            .all(|(_, retry)| matches!(retry, Retry::Written(_)));
+        let is_whole = written.all(|retry| matches!(retry, Retry::Written(_)));
         Ok(Some(if is_whole {
             self.original_answer(candidate, &found)
         } else {
@@ -175,10 +160,10 @@ impl Ledger {
         }))
     }
 
-    fn original_answer(&self, candidate: &Candidate<'_>, found: &[Retry]) -> Answer {
+    fn original_answer(&self, candidate: &Candidate<'_>, found: &[Option<Retry>]) -> Answer {
         let places = found.iter().map(|retry| match retry {
-            Retry::Written(place) => Some(*place),
-            Retry::New | Retry::Partly => None,
+            Some(Retry::Written(place)) => Some(*place),
+            Some(Retry::New | Retry::Partly) | None => None,
         });
         let streams = candidate
             .streams()
@@ -204,7 +189,7 @@ impl Ledger {
     }
 
     /// Why the append must not be written, if so.
-    fn refusal(&self, candidate: &Candidate<'_>) -> Result<Option<Refusal>, Need> {
+    fn refusal(&self, candidate: &Candidate<'_>) -> Result<Option<Answer>, Need> {
         let expectations = candidate.append.streams().iter();
         let violations: Vec<_> = expectations
             .zip(candidate.streams())
@@ -223,22 +208,31 @@ impl Ledger {
                 })
             })
             .collect();
-        let condition = self.excluded_by_condition(candidate)?;
+        let condition = match self.excluded_by_condition(candidate)? {
+            Ok(condition) => condition,
+            Err(error) if violations.is_empty() => return Ok(Some(Answer::Failed(error))),
+            Err(_) => None,
+        };
         let is_refused = !violations.is_empty() || condition.is_some();
-        Ok(is_refused.then(|| Refusal {
-            violations,
-            condition,
-            missed: Vec::new(),
+        Ok(is_refused.then(|| {
+            Answer::Refused(Refusal {
+                violations,
+                condition,
+                missed: Vec::new(),
+            })
         }))
     }
 
     /// The first event that the condition excludes: in what the caller checked, then in what came
-    /// after that.
-    fn excluded_by_condition(&self, candidate: &Candidate<'_>) -> Result<Option<Position>, Need> {
+    /// after that. The inner error is the caller's, who could not check it.
+    fn excluded_by_condition(
+        &self,
+        candidate: &Candidate<'_>,
+    ) -> Result<Result<Option<Position>, Error>, Need> {
         let Some(condition) = candidate.append.condition() else {
-            return Ok(None);
+            return Ok(Ok(None));
         };
-        let checked = candidate.evidence.condition;
+        let checked = candidate.submission.evidence.condition.as_ref();
         let Some(checked) = checked.filter(|checked| self.recent.reaches_back_to(checked.up_to))
         else {
             return Err(Need::Condition {
@@ -246,19 +240,18 @@ impl Ledger {
             });
         };
         let excluded = || {
-            self.recent
-                .since(checked.up_to)
-                .find(|event| condition.excludes(event))
+            let mut since = self.recent.since(checked.up_to);
+            since.find(|event| condition.excludes(event))
         };
-        Ok(checked
-            .excluded
-            .or_else(|| excluded().map(|event| event.position)))
+        let found = checked.excluded.clone();
+        Ok(found.map(|found| found.or_else(|| excluded().map(|event| event.position))))
     }
 
     /// Gives the events their places and times, and adds what they imply.
     fn number<'a>(&'a self, candidate: &'a Candidate<'a>) -> Result<Numbering<'a>, Answer> {
         let mut numbering = Numbering::new(self, candidate);
-        if candidate.mode == Mode::Ordinary {
+        let is_ordinary = candidate.submission.mode == Mode::Ordinary;
+        if is_ordinary {
             for (stream, record) in candidate.written() {
                 numbering.reopen(stream, record);
             }
@@ -266,7 +259,7 @@ impl Ledger {
         for event in candidate.append.events() {
             numbering.add(event)?;
         }
-        if candidate.mode == Mode::Ordinary {
+        if is_ordinary {
             for (stream, record) in candidate.written() {
                 numbering.keep_hidden(stream, record);
             }
@@ -275,18 +268,24 @@ impl Ledger {
     }
 
     /// From here on the events count as written.
-    fn take_in(&mut self, candidate: &Candidate<'_>, events: &Arc<[RecordedEvent]>) {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((stream, _), record) in candidate.streams().zip(&candidate.records) {
-            states.entry(&base(stream), || record.clone());
-        }
+    fn take_in(&mut self, candidate: Candidate<'_>, events: &Arc<[RecordedEvent]>) {
+        let streams = candidate.append.streams().iter();
+        let mut records: HashMap<_, _> = streams
+            .map(|expectation| base(&expectation.stream))
+            .zip(candidate.records)
+            .collect();
         for event in events.iter() {
-            states
-                .entry(&base(&event.stream), StreamRecord::default)
+            let record = records.get_mut(&base(&event.stream));
+            record
+                .expect("an append writes to its streams and their metadata only")
                 .add(event);
             self.window.add(event);
             self.last = event.position;
             self.last_recorded_at = event.recorded_at;
+        }
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        for (base, record) in records {
+            states.put(base, record);
         }
         self.recent.push(Arc::clone(events));
     }
@@ -305,13 +304,13 @@ impl Candidate<'_> {
     fn written(&self) -> impl Iterator<Item = (&StreamName, &StreamRecord)> {
         let streams = self.append.streams().iter().zip(&self.records);
         streams
-            .filter(|(expectation, _)| expectation.role == Role::Written)
-            .map(|(expectation, record)| (&expectation.stream, record))
-            .filter(|_| !self.append.events().is_empty())
+            .zip(&self.submission.ids)
+            .filter(|(_, ids)| !ids.is_empty())
+            .map(|((expectation, record), _)| (&expectation.stream, record))
     }
 }
 
-fn partly_written(candidate: &Candidate<'_>, found: &[Retry]) -> Answer {
+fn partly_written(candidate: &Candidate<'_>, found: &[Option<Retry>]) -> Answer {
     let streams = candidate
         .append
         .streams()
@@ -319,7 +318,7 @@ fn partly_written(candidate: &Candidate<'_>, found: &[Retry]) -> Answer {
         .zip(candidate.streams())
         .zip(found);
     let violations = streams
-        .filter(|(_, retry)| **retry != Retry::New)
+        .filter(|(_, retry)| retry.is_some_and(|retry| retry != Retry::New))
         .map(|((expectation, (stream, state)), _)| Violation {
             stream: stream.clone(),
             expected: expectation.expected,
@@ -370,11 +369,17 @@ impl<'a> Numbering<'a> {
         }
     }
 
-    /// An append to a soft-deleted stream reopens it; what was there before stays hidden.
+    /// An append to a soft-deleted stream reopens it; what was there before stays hidden. When the
+    /// append brings metadata itself, that does it: see [`Self::keep_hidden`].
     fn reopen(&mut self, stream: &StreamName, record: &StreamRecord) {
         let StreamState::SoftDeleted { last } = record.state_of(stream) else {
             return;
         };
+        let metadata_stream = stream.metadata_stream();
+        let mut written = self.candidate.written();
+        if written.any(|(written, _)| Some(written) == metadata_stream.as_ref()) {
+            return;
+        }
         self.add_metadata(
             stream,
             record,
@@ -454,6 +459,9 @@ impl<'a> Numbering<'a> {
         };
         let closes = event.event.event_type.as_str() == event_types::STREAM_DELETED;
         self.next[event.stream] = (!closes).then(|| next.next());
+        if closes {
+            self.close_metadata(&expectation.stream);
+        }
         let revision = if closes { Revision::TOMBSTONE } else { next };
         let (recorded_at, created_at) = self.times(event).map_err(Answer::Failed)?;
         self.push(
@@ -466,6 +474,15 @@ impl<'a> Numbering<'a> {
         self.last[event.stream] = Some(revision);
         self.last_position = self.ledger.last.plus(self.events.len() as u64);
         Ok(())
+    }
+
+    /// A metadata stream ends with its stream.
+    fn close_metadata(&mut self, stream: &StreamName) {
+        let metadata_stream = stream.metadata_stream();
+        let mut streams = self.candidate.append.streams().iter();
+        if let Some(index) = streams.position(|s| Some(&s.stream) == metadata_stream.as_ref()) {
+            self.next[index] = None;
+        }
     }
 
     /// What the caller is told: of its own events, not of those that the store adds.
@@ -485,7 +502,11 @@ impl<'a> Numbering<'a> {
 
     /// The recorded time never decreases; an older one that an import brings is kept beside it.
     fn times(&mut self, event: &AppendEvent) -> Result<(Timestamp, Option<Timestamp>), Error> {
-        let Some(given) = event.recorded_at else {
+        let Some(ImportTimes {
+            recorded_at: given,
+            created_at,
+        }) = event.times
+        else {
             return Ok((self.now.max(self.last_recorded_at), None));
         };
         if given > self.now.plus_nanos(FUTURE_NANOS_MAX) {
@@ -499,9 +520,9 @@ impl<'a> Numbering<'a> {
         }
         if given < self.last_recorded_at {
             self.clamped += 1;
-            return Ok((self.last_recorded_at, Some(given)));
+            return Ok((self.last_recorded_at, created_at.or(Some(given))));
         }
-        Ok((given, None))
+        Ok((given, created_at))
     }
 
     fn push(
@@ -535,6 +556,7 @@ impl<'a> Numbering<'a> {
 struct Recent {
     appends: VecDeque<Arc<[RecordedEvent]>>,
     events: usize,
+    bytes: usize,
     /// Every event after this position is in here.
     after: Position,
 }
@@ -544,18 +566,23 @@ impl Recent {
         Self {
             appends: VecDeque::new(),
             events: 0,
+            bytes: 0,
             after,
         }
     }
 
     fn push(&mut self, events: Arc<[RecordedEvent]>) {
         self.events += events.len();
+        self.bytes += size(&events);
         self.appends.push_back(events);
-        while self.events > RECENT_EVENTS_MAX && self.appends.len() > 1 {
+        while (self.events > RECENT_EVENTS_MAX || self.bytes > RECENT_BYTES_MAX)
+            && self.appends.len() > 1
+        {
             let Some(oldest) = self.appends.pop_front() else {
                 break;
             };
             self.events -= oldest.len();
+            self.bytes -= size(&oldest);
             self.after = oldest.last().map_or(self.after, |event| event.position);
         }
     }

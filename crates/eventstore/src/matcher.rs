@@ -79,6 +79,18 @@ impl Matcher {
         )?)
     }
 
+    /// Whether most events may not get through.
+    pub(crate) fn is_selective(&self) -> bool {
+        let Filter {
+            stream,
+            event_type,
+            category,
+            tags,
+            ..
+        } = &self.filter;
+        stream.is_some() || event_type.is_some() || category.is_some() || !tags.is_empty()
+    }
+
     fn hides(&self, stream: &StreamName) -> bool {
         !self.one_stream && self.filter.system == SystemStreams::Exclude && stream.is_system()
     }

@@ -12,6 +12,7 @@ use icecore_core::{
     Direction, Error, PageLimit, Position, Read, ReadBatch, ReadFrom, RecordedEvent, Result,
     Revision, StreamName, StreamState, Timestamp,
 };
+use icecore_storage::StreamTail;
 
 /// Events that one batch of a read carries at most.
 const BATCH_EVENTS: usize = 1_024;
@@ -178,7 +179,7 @@ async fn one_stream(
 ) -> Result<Source> {
     let record = store.record(&base(stream)).await?;
     let tail = match record.state_of(stream) {
-        StreamState::Living { last } => last,
+        StreamState::Living { .. } => record.tail_of(stream),
         StreamState::Tombstoned => {
             return Err(Error::StreamDeleted {
                 stream: stream.clone(),
@@ -194,7 +195,10 @@ async fn one_stream(
     let next = match read.direction {
         Direction::Forwards => from.unwrap_or(Revision::FIRST).max(visibility.first),
         Direction::Backwards => {
-            let last = last_revision_at(store, stream, tail, bound).await?;
+            let last = match tail {
+                Some(tail) => last_revision_at(store, stream, tail, bound).await?,
+                None => None,
+            };
             match last {
                 Some(last) => from.unwrap_or(last).min(last),
                 None => return Ok(Source::Nothing),
@@ -213,15 +217,18 @@ async fn one_stream(
     }))
 }
 
-/// The last revision of the stream up to a position; `tail` is its last one.
+/// The last revision of the stream up to a position.
 async fn last_revision_at(
     store: &EventStore,
     stream: &StreamName,
-    tail: Revision,
+    tail: StreamTail,
     bound: Position,
 ) -> Result<Option<Revision>> {
+    if tail.last_position <= bound {
+        return Ok(Some(tail.last_revision));
+    }
     // The first revision that lies beyond the bound is in `low..=high`.
-    let (mut low, mut high) = (0, tail.get() + 1);
+    let (mut low, mut high) = (0, tail.last_revision.get());
     while low < high {
         let middle = low + (high - low) / 2;
         let from = Revision::new(middle);

@@ -3,7 +3,7 @@
 
 use crate::state::StreamRecord;
 use crate::window::Place;
-use icecore_core::{Append, Appended, Error, Position, Refusal, Revision, StreamName};
+use icecore_core::{Append, Appended, Error, Position, Refusal, Result, Revision, StreamName};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -20,10 +20,34 @@ pub(crate) enum Mode {
 /// An append on its way to the writer.
 #[derive(Debug)]
 pub(crate) struct Request {
+    pub(crate) submission: Box<Submission>,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// An append and what has been read for it. It goes back and forth until it is decided.
+#[derive(Debug)]
+pub(crate) struct Submission {
     pub(crate) append: Append,
+    /// The ids of the events that go to each of the append's streams, in order.
+    pub(crate) ids: Vec<Vec<Uuid>>,
     pub(crate) mode: Mode,
     pub(crate) evidence: Evidence,
-    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+impl Submission {
+    /// An append for which nothing has been read yet.
+    pub(crate) fn new(append: Append, mode: Mode) -> Self {
+        let mut ids = vec![Vec::new(); append.streams().len()];
+        for event in append.events() {
+            ids[event.stream].push(event.event.id);
+        }
+        Self {
+            append,
+            ids,
+            mode,
+            evidence: Evidence::default(),
+        }
+    }
 }
 
 /// What the caller has read from the storage for its append.
@@ -34,7 +58,7 @@ pub(crate) struct Evidence {
     /// The last durable position before `records` were read.
     pub(crate) records_at: Position,
     /// Ids at the places where a late retry would have written. Events never change, so this does
-    /// not grow old.
+    /// not grow old, though there may be more of them meanwhile.
     pub(crate) written: Vec<WrittenIds>,
     /// How far the condition has been checked.
     pub(crate) condition: Option<CheckedCondition>,
@@ -49,12 +73,22 @@ pub(crate) struct WrittenIds {
     pub(crate) events: Vec<(Uuid, Place)>,
 }
 
+impl WrittenIds {
+    /// Whether these are all up to this revision (inclusive).
+    pub(crate) fn reaches(&self, revision: Revision) -> bool {
+        self.events
+            .last()
+            .is_some_and(|(_, place)| place.revision >= revision)
+    }
+}
+
 /// The condition was checked against everything up to `up_to` (inclusive).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CheckedCondition {
     pub(crate) up_to: Position,
-    /// The first event that the condition excludes.
-    pub(crate) excluded: Option<Position>,
+    /// The first event that the condition excludes; or why it cannot be checked, which does not
+    /// concern a retry.
+    pub(crate) excluded: Result<Option<Position>>,
 }
 
 /// What the writer answers.
@@ -65,7 +99,7 @@ pub(crate) enum Answer {
     /// It was refused.
     Refused(Refusal),
     /// The writer cannot tell without slow reads: read this and ask again.
-    Needs(Need),
+    Needs(Need, Box<Submission>),
     /// It failed.
     Failed(Error),
 }

@@ -1,10 +1,10 @@
 //! Is this append a retry? Decided before expectations and conditions, by event ids alone, as
 //! KurrentDB's table of idempotent appends says.
 
-use crate::request::{Evidence, Need};
+use crate::request::{Need, Submission};
 use crate::state::StreamRecord;
 use crate::window::{IdWindow, Place};
-use icecore_core::{Append, ExpectedRevision, Position, Revision, StreamExpectation, StreamState};
+use icecore_core::{ExpectedRevision, Position, Revision, StreamExpectation, StreamState};
 use uuid::Uuid;
 
 /// What the ids of an append say about one of the streams that it writes to.
@@ -20,32 +20,60 @@ pub(crate) enum Retry {
 
 /// Looks for the ids of an append in one stream.
 pub(crate) struct RetryCheck<'a> {
-    pub(crate) append: &'a Append,
-    pub(crate) evidence: &'a Evidence,
+    pub(crate) submission: &'a Submission,
     pub(crate) window: &'a IdWindow,
     /// The last position that is decided, durable or not.
     pub(crate) last_position: Position,
 }
 
 impl RetryCheck<'_> {
-    /// What the ids for the append's stream number `index` say. `record` is that stream's.
-    pub(crate) fn stream(&self, index: usize, record: &StreamRecord) -> Result<Retry, Need> {
-        let events = self.append.events().iter();
-        let ids: Vec<Uuid> = events
-            .filter(|event| event.stream == index)
-            .map(|event| event.event.id)
-            .collect();
-        let expectation = &self.append.streams()[index];
-        let state = record.state_of(&expectation.stream);
-        if ids.is_empty() || state == StreamState::Tombstoned {
-            return Ok(Retry::New);
+    /// What the ids for the append's stream number `index` say; `None` when it gets no event.
+    /// `record` is that stream's.
+    pub(crate) fn stream(
+        &self,
+        index: usize,
+        record: &StreamRecord,
+    ) -> Result<Option<Retry>, Need> {
+        let ids = &self.submission.ids[index];
+        if ids.is_empty() {
+            return Ok(None);
         }
-        match place_of_first(expectation, record) {
-            Some(first) if state.last_revision().is_some_and(|last| last >= first) => {
-                self.at_place(expectation, record, first, &ids)
+        let expectation = &self.submission.append.streams()[index];
+        let state = record.state_of(&expectation.stream);
+        if state == StreamState::Tombstoned {
+            return Ok(Some(Retry::New));
+        }
+        let found = match expectation.expected {
+            ExpectedRevision::Exact(last) => {
+                self.at_place(expectation, record, last.next(), ids)?
             }
-            Some(_) => Ok(Retry::New),
-            None => Ok(self.in_window(expectation, &ids)),
+            ExpectedRevision::NoStream => self.at_beginning(expectation, record, state, ids)?,
+            ExpectedRevision::Any
+            | ExpectedRevision::StreamExists
+            | ExpectedRevision::SoftDeleted
+            | ExpectedRevision::Tombstoned => self.in_window(expectation, record, ids)?,
+        };
+        Ok(Some(found))
+    }
+
+    /// The append expected no stream, so it went to the first revision, or to where a soft-deleted
+    /// stream goes on: that is where its truncation ends now, or, when it has been deleted again,
+    /// only the newest ids can tell.
+    fn at_beginning(
+        &self,
+        expectation: &StreamExpectation,
+        record: &StreamRecord,
+        state: StreamState,
+        ids: &[Uuid],
+    ) -> Result<Retry, Need> {
+        let first = self.at_place(expectation, record, Revision::FIRST, ids)?;
+        if first != Retry::New || expectation.stream.is_metadata() {
+            return Ok(first);
+        }
+        match (state, record.metadata.truncate_before) {
+            (StreamState::SoftDeleted { .. }, _) => self.in_window(expectation, record, ids),
+            (_, Some(reopened)) => self.at_place(expectation, record, reopened, ids),
+            (_, None) => Ok(Retry::New),
         }
     }
 
@@ -58,20 +86,22 @@ impl RetryCheck<'_> {
         ids: &[Uuid],
     ) -> Result<Retry, Need> {
         let stream = &expectation.stream;
+        let Some(tail) = record
+            .tail_of(stream)
+            .filter(|tail| tail.last_revision >= first)
+        else {
+            return Ok(Retry::New);
+        };
         if let Some(last) = self.all_in_window_from(expectation, first, ids) {
             return Ok(Retry::Written(last));
         }
-        let read = self
-            .evidence
-            .written
-            .iter()
-            .find(|w| w.stream == *stream && w.from == first);
+        let written = self.submission.evidence.written.iter();
+        let read = written
+            .filter(|w| w.stream == *stream && w.from == first)
+            .find(|w| w.events.len() >= ids.len() || w.reaches(tail.last_revision));
         if let Some(read) = read {
             return Ok(compare(&read.events, ids));
         }
-        let tail = record
-            .tail_of(stream)
-            .expect("a stream past its first revision has a tail");
         let only_one_behind = tail.last_revision == first;
         if only_one_behind && self.window.covers(tail.last_position) {
             return Ok(self.only_event_in_window(expectation, tail.last_position, ids));
@@ -119,38 +149,30 @@ impl RetryCheck<'_> {
     }
 
     /// The expectation does not say where: ask the newest ids.
-    fn in_window(&self, expectation: &StreamExpectation, ids: &[Uuid]) -> Retry {
+    fn in_window(
+        &self,
+        expectation: &StreamExpectation,
+        record: &StreamRecord,
+        ids: &[Uuid],
+    ) -> Result<Retry, Need> {
         let stream = self.window.hash(&expectation.stream);
-        let found: Vec<_> = ids
-            .iter()
-            .filter_map(|id| self.window.find(stream, *id))
-            .collect();
-        match found.iter().max_by_key(|place| place.revision) {
-            None => Retry::New,
-            Some(last) if found.len() == ids.len() => Retry::Written(*last),
-            Some(_) => Retry::Partly,
+        let places = ids.iter().map(|id| self.window.find(stream, *id));
+        let found: Vec<_> = places.flatten().collect();
+        let Some(last) = found.iter().max_by_key(|place| place.revision).copied() else {
+            return Ok(Retry::New);
+        };
+        if found.len() == ids.len() {
+            return Ok(Retry::Written(last));
         }
-    }
-}
-
-/// Where the first event of the append would have gone in its stream; `None` when the expectation
-/// does not tell.
-fn place_of_first(expectation: &StreamExpectation, record: &StreamRecord) -> Option<Revision> {
-    match expectation.expected {
-        ExpectedRevision::Exact(last) => Some(last.next()),
-        // After a soft deletion the stream goes on where its truncation ends.
-        ExpectedRevision::NoStream if !expectation.stream.is_metadata() => {
-            Some(match record.metadata.truncate_before {
-                Some(first) if !record.metadata.is_soft_deleted() => first,
-                Some(_) => record.state().next_revision().unwrap_or(Revision::FIRST),
-                None => Revision::FIRST,
-            })
+        // The others may have just left the window; then they stand right before those in it.
+        let before = u64::try_from(ids.len() - 1).expect("a number of ids fits");
+        if let Some(first) = last.revision.get().checked_sub(before) {
+            let there = self.at_place(expectation, record, Revision::new(first), ids)?;
+            if matches!(there, Retry::Written(_)) {
+                return Ok(there);
+            }
         }
-        ExpectedRevision::NoStream => Some(Revision::FIRST),
-        ExpectedRevision::Any
-        | ExpectedRevision::StreamExists
-        | ExpectedRevision::SoftDeleted
-        | ExpectedRevision::Tombstoned => None,
+        Ok(Retry::Partly)
     }
 }
 

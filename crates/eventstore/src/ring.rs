@@ -1,15 +1,21 @@
 //! The newest durable events in memory, shared by everybody who follows live. Bounded in bytes;
 //! whoever is slower than that reads from the storage.
+//!
+//! The ring also says where the store ends for its readers. The storage knows that a moment earlier,
+//! but whoever is woken then would not find the new events in here and would have to read them.
 
 use icecore_core::{Position, RecordedEvent};
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use tokio::sync::watch;
 
 /// The newest durable events.
 #[derive(Debug)]
 pub(crate) struct Ring {
     state: RwLock<State>,
     bytes_max: usize,
+    /// The last position that readers see; everything after the ring's beginning is in the ring.
+    last_position: watch::Sender<Position>,
 }
 
 #[derive(Debug)]
@@ -32,7 +38,13 @@ impl Ring {
         Self {
             state: RwLock::new(state),
             bytes_max,
+            last_position: watch::Sender::new(last),
         }
+    }
+
+    /// The last position that readers see, and its changes.
+    pub(crate) fn last_position(&self) -> watch::Receiver<Position> {
+        self.last_position.subscribe()
     }
 
     /// Takes in what has become durable, the next positions in order.
@@ -50,6 +62,7 @@ impl Ring {
             };
             state.bytes -= size(&oldest);
         }
+        self.announce(state);
     }
 
     /// Empties the ring; it goes on after `last`.
@@ -60,6 +73,13 @@ impl Ring {
             bytes: 0,
             last,
         };
+        self.announce(state);
+    }
+
+    fn announce(&self, state: RwLockWriteGuard<'_, State>) {
+        let last = state.last;
+        drop(state);
+        self.last_position.send_replace(last);
     }
 
     /// The appends that hold the events from `from` (inclusive) to `to` (inclusive), about
@@ -93,7 +113,8 @@ impl Ring {
     }
 }
 
-fn size(events: &[RecordedEvent]) -> usize {
+/// Bytes that these events take in memory.
+pub(crate) fn size(events: &[RecordedEvent]) -> usize {
     events
         .iter()
         .map(|event| size_of::<RecordedEvent>() + event.size())

@@ -7,6 +7,12 @@ use icecore_storage::{IndexTerm, Storage};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Events that a step looks at, at most, so that it comes back with a place to go on from.
+const CONSIDERED_MAX: usize = 4_096;
+
+/// Events of a page at least, when most of them may not match.
+const PAGE_EVENTS: usize = 64;
+
 /// A walk over the events of all streams that match, between two positions.
 pub(crate) struct Scan {
     storage: Arc<dyn Storage>,
@@ -14,7 +20,8 @@ pub(crate) struct Scan {
     direction: Direction,
     /// The last position to look at, in the direction of the walk (inclusive).
     bound: Position,
-    source: Source,
+    /// The log, or the terms of which every matching event has one.
+    cursors: Vec<Cursor>,
     /// Events that were looked at.
     pub(crate) considered: u64,
 }
@@ -29,19 +36,17 @@ pub(crate) struct Step {
     pub(crate) end: bool,
 }
 
-enum Source {
-    /// Every event, from here on.
-    Log(Position),
-    /// The events of some terms, merged.
-    Terms(Vec<TermCursor>),
-}
-
-/// A place in the events of one term.
-struct TermCursor {
-    term: IndexTerm,
+/// A place in the events of one source.
+struct Cursor {
+    source: Source,
     read: VecDeque<RecordedEvent>,
     next: Position,
     end: bool,
+}
+
+enum Source {
+    Log,
+    Term(IndexTerm),
 }
 
 impl Scan {
@@ -53,104 +58,101 @@ impl Scan {
         from: Position,
         bound: Position,
     ) -> Self {
-        let cursor = |term| TermCursor {
-            term,
+        let sources = match matcher.terms() {
+            Some(terms) => terms.into_iter().map(Source::Term).collect(),
+            None => vec![Source::Log],
+        };
+        let cursor = |source| Cursor {
+            source,
             read: VecDeque::new(),
             next: from,
             end: false,
-        };
-        let source = match matcher.terms() {
-            Some(terms) => Source::Terms(terms.into_iter().map(cursor).collect()),
-            None => Source::Log(from),
         };
         Self {
             storage,
             matcher,
             direction,
             bound,
-            source,
+            cursors: sources.into_iter().map(cursor).collect(),
             considered: 0,
         }
     }
 
-    /// The next page's worth of events.
+    /// The next events that match, as many as the limit allows, or a place to go on from.
     pub(crate) async fn step(&mut self, limit: PageLimit) -> Result<Step> {
-        let (events, reached, end) = match &mut self.source {
-            Source::Log(next) => {
-                let page = self.storage.read_all(*next, self.direction, limit).await?;
-                *next = page.next;
-                let reached = page
-                    .events
-                    .last()
-                    .map_or(self.bound, |event| event.position);
-                (page.events, reached, page.end)
+        let (mut events, mut bytes, mut considered) = (Vec::new(), 0, 0);
+        loop {
+            let Some(event) = self.next_event(limit).await? else {
+                return Ok(self.ended(events));
+            };
+            considered += 1;
+            self.considered += 1;
+            let reached = event.position;
+            if self.matcher.matches(&event)? {
+                bytes += event.size();
+                events.push(event);
             }
-            Source::Terms(cursors) => {
-                merge(&*self.storage, cursors, self.direction, self.bound, limit).await?
+            if reached == self.bound {
+                return Ok(self.ended(events));
             }
+            let is_full = events.len() >= limit.events || bytes >= limit.bytes;
+            if is_full || considered == CONSIDERED_MAX {
+                let end = false;
+                return Ok(Step {
+                    events,
+                    reached,
+                    end,
+                });
+            }
+        }
+    }
+
+    fn ended(&self, events: Vec<RecordedEvent>) -> Step {
+        Step {
+            events,
+            reached: self.bound,
+            end: true,
+        }
+    }
+
+    /// The next event of all cursors in the order of the walk; `None` when there is none up to the
+    /// bound. Whatever the storage takes in while the walk lasts lies beyond that.
+    async fn next_event(&mut self, limit: PageLimit) -> Result<Option<RecordedEvent>> {
+        let page = if self.matcher.is_selective() {
+            let events = limit.events.max(PAGE_EVENTS);
+            PageLimit { events, ..limit }
+        } else {
+            limit
         };
-        self.considered += events.len() as u64;
-        let passed = is_past(self.direction, reached, self.bound);
-        let mut matching = Vec::with_capacity(events.len());
-        for event in events {
-            let beyond =
-                event.position != self.bound && is_past(self.direction, event.position, self.bound);
-            if !beyond && self.matcher.matches(&event)? {
-                matching.push(event);
-            }
+        for cursor in &mut self.cursors {
+            cursor.fill(&*self.storage, self.direction, page).await?;
         }
-        let end = end || passed;
-        Ok(Step {
-            events: matching,
-            reached: if end { self.bound } else { reached },
-            end,
-        })
-    }
-}
-
-/// Whether nothing up to the bound is left after `position`.
-fn is_past(direction: Direction, position: Position, bound: Position) -> bool {
-    match direction {
-        Direction::Forwards => position >= bound,
-        Direction::Backwards => position <= bound,
-    }
-}
-
-/// The next events of all terms in the order of the walk, each once.
-async fn merge(
-    storage: &dyn Storage,
-    cursors: &mut [TermCursor],
-    direction: Direction,
-    bound: Position,
-    limit: PageLimit,
-) -> Result<(Vec<RecordedEvent>, Position, bool)> {
-    let mut events: Vec<RecordedEvent> = Vec::new();
-    let mut bytes = 0;
-    while events.len() < limit.events && bytes < limit.bytes {
-        for cursor in cursors.iter_mut() {
-            cursor.fill(storage, direction, limit).await?;
-        }
-        let heads = cursors.iter().filter_map(|cursor| cursor.read.front());
-        let next = match direction {
+        let heads = self.cursors.iter().filter_map(|cursor| cursor.read.front());
+        let next = match self.direction {
             Direction::Forwards => heads.map(|event| event.position).min(),
             Direction::Backwards => heads.map(|event| event.position).max(),
         };
-        let Some(next) = next.filter(|next| *next == bound || !is_past(direction, *next, bound))
-        else {
-            return Ok((events, bound, true));
+        let Some(next) = next.filter(|next| self.reaches(*next)) else {
+            return Ok(None);
         };
-        let mut found = cursors.iter_mut().filter_map(|cursor| cursor.take(next));
-        if let Some(event) = found.next() {
-            bytes += event.size();
-            events.push(event);
+        // An event may have several of the terms.
+        let mut taken = None;
+        for cursor in &mut self.cursors {
+            taken = cursor.take(next).or(taken);
         }
-        found.for_each(drop);
+        Ok(taken)
     }
-    let reached = events.last().map_or(bound, |event| event.position);
-    Ok((events, reached, false))
+
+    /// Whether the walk goes as far as this position.
+    fn reaches(&self, position: Position) -> bool {
+        match self.direction {
+            Direction::Forwards => position <= self.bound,
+            Direction::Backwards => position >= self.bound,
+        }
+    }
 }
 
-impl TermCursor {
+impl Cursor {
     /// The next event, if it stands at this position.
     fn take(&mut self, position: Position) -> Option<RecordedEvent> {
         self.read
@@ -159,8 +161,7 @@ impl TermCursor {
         self.read.pop_front()
     }
 
-    /// Reads on, when everything read has been taken. Whatever the storage takes in while the walk
-    /// lasts lies beyond its bound, so that the end stays the end.
+    /// Reads on, when everything read has been taken.
     async fn fill(
         &mut self,
         storage: &dyn Storage,
@@ -168,9 +169,10 @@ impl TermCursor {
         limit: PageLimit,
     ) -> Result<()> {
         while self.read.is_empty() && !self.end {
-            let page = storage
-                .read_term(&self.term, self.next, direction, limit)
-                .await?;
+            let page = match &self.source {
+                Source::Log => storage.read_all(self.next, direction, limit).await?,
+                Source::Term(term) => storage.read_term(term, self.next, direction, limit).await?,
+            };
             self.read = page.events.into();
             self.next = page.next;
             self.end = page.end;

@@ -137,20 +137,15 @@ impl StateCache {
         self.young.get(base).or_else(|| self.old.get(base))
     }
 
-    /// The record of a [`base`] stream for a change; absent ones begin with `read`.
-    pub(crate) fn entry(
-        &mut self,
-        base: &StreamName,
-        read: impl FnOnce() -> StreamRecord,
-    ) -> &mut StreamRecord {
-        if !self.young.contains_key(base) {
-            let record = self.old.remove(base).unwrap_or_else(read);
-            self.make_room();
-            self.young.insert(base.clone(), record);
+    /// Takes in the record of a [`base`] stream as it is from now on.
+    pub(crate) fn put(&mut self, base: StreamName, record: StreamRecord) {
+        if let Some(young) = self.young.get_mut(&base) {
+            *young = record;
+            return;
         }
-        self.young
-            .get_mut(base)
-            .expect("it was there or has just been inserted")
+        self.old.remove(&base);
+        self.make_room();
+        self.young.insert(base, record);
     }
 
     /// Forgets everything; whatever was decided up to `position` may be missing in older reads.
@@ -195,7 +190,7 @@ mod tests {
         let mut cache = StateCache::new(4);
         let name = |n: u64| StreamName::new(format!("s-{n}")).unwrap();
         for n in 1..=6 {
-            cache.entry(&name(n), || record(n));
+            cache.put(name(n), record(n));
         }
         assert_eq!(cache.get(&name(1)), None);
         assert_eq!(cache.get(&name(6)), Some(&record(6)));
@@ -207,8 +202,9 @@ mod tests {
         let mut cache = StateCache::new(4);
         let name = |n: u64| StreamName::new(format!("s-{n}")).unwrap();
         for n in 1..=20 {
-            cache.entry(&name(n), || record(n));
-            cache.entry(&name(1), || panic!("it was in use all the time"));
+            cache.put(name(n), record(n));
+            assert!(cache.get(&name(1)).is_some(), "it was in use all the time");
+            cache.put(name(1), record(1));
         }
     }
 }

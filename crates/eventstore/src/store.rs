@@ -16,7 +16,7 @@ use icecore_core::{
 };
 use icecore_storage::{Health, Storage};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// An event store over a storage. Cheap to clone; all clones are the same store.
@@ -37,9 +37,11 @@ struct Inner {
     requests: mpsc::Sender<Request>,
     admission: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
+    leads: watch::Receiver<u64>,
     failed: watch::Receiver<Option<Error>>,
     subscribers: Arc<Subscribers>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// `None` when the store is closed.
+    writer: AsyncMutex<Option<JoinHandle<()>>>,
 }
 
 impl EventStore {
@@ -60,6 +62,7 @@ impl EventStore {
         let metrics = Arc::new(Metrics::default());
         let (requests, waiting) = mpsc::channel(config.queue_appends.max(1));
         let (stopping, stop) = watch::channel(false);
+        let (led, leads) = watch::channel(0);
         let (give_up, failed) = watch::channel(None);
         let states = Arc::clone(&leadership.states);
         let writer = Writer {
@@ -71,10 +74,11 @@ impl EventStore {
             metrics: Arc::clone(&metrics),
             requests: waiting,
             stopping: stop,
+            leads: led,
             failed: give_up,
         };
         let inner = Inner {
-            last_position: storage.last_position(),
+            last_position: ring.last_position(),
             storage,
             ring,
             states,
@@ -86,8 +90,9 @@ impl EventStore {
             ids,
             requests,
             stopping,
+            leads,
             failed,
-            writer: Mutex::new(Some(tokio::spawn(writer.run()))),
+            writer: AsyncMutex::new(Some(tokio::spawn(writer.run()))),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -95,21 +100,20 @@ impl EventStore {
     }
 
     /// Stops in order: takes no further append, makes durable and answers what was taken, ends the
-    /// subscriptions with `Unavailable`, closes the storage. A second call does nothing more.
+    /// subscriptions with `Unavailable`, closes the storage. A second call waits for the first and
+    /// does nothing more; when the first was dropped, it goes on where that one was.
     pub async fn close(&self) -> Result<()> {
         self.inner.stopping.send_replace(true);
-        let writer = self
-            .inner
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(writer) = writer {
-            writer
-                .await
+        let mut writer = self.inner.writer.lock().await;
+        let Some(task) = writer.as_mut() else {
+            return Ok(());
+        };
+        if !task.is_finished() {
+            task.await
                 .map_err(|error| Error::internal_from("the writer broke off", error))?;
-            self.inner.storage.close().await?;
         }
+        self.inner.storage.close().await?;
+        *writer = None;
         Ok(())
     }
 
@@ -137,7 +141,7 @@ impl EventStore {
             .map(|stat| (stat.name.to_owned(), stat.value));
         Ok(StoreStats {
             store_id: self.store_id(),
-            last_position: stats.last_position,
+            last_position: self.last_position(),
             streams: stats.streams,
             disk_bytes: stats.disk_bytes,
             subscriptions: self.inner.subscribers.count(),
@@ -200,6 +204,14 @@ impl EventStore {
 
     pub(crate) fn watch_last_position(&self) -> watch::Receiver<Position> {
         self.inner.last_position.clone()
+    }
+
+    /// Changes each time the writer leads again, and nothing is true any more that it had decided
+    /// and that did not become durable.
+    pub(crate) fn watch_leads(&self) -> watch::Receiver<u64> {
+        let mut leads = self.inner.leads.clone();
+        leads.mark_unchanged();
+        leads
     }
 
     pub(crate) fn watch_stopping(&self) -> watch::Receiver<bool> {

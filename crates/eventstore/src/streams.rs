@@ -155,7 +155,11 @@ impl EventStore {
         limit: usize,
         system: SystemStreams,
     ) -> Result<(Vec<Category>, Option<Category>)> {
-        let limit = if limit == 0 { LIST_MAX } else { limit.min(LIST_MAX) };
+        let limit = if limit == 0 {
+            LIST_MAX
+        } else {
+            limit.min(LIST_MAX)
+        };
         let mut after = after;
         let mut categories = Vec::new();
         loop {
@@ -268,7 +272,8 @@ impl EventStore {
             ..self.event(&StreamMetadata::default())
         };
         let append = Append::to_stream(stream.clone(), expected, vec![event])?;
-        Ok(self.write(append, Mode::Ordinary).await?.appended)
+        // The stream is not to be reopened first, when it is soft-deleted.
+        Ok(self.write(append, Mode::Verbatim).await?.appended)
     }
 
     /// Writes metadata that depends on what is there, and holds the stream itself to an expectation

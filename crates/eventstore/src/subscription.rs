@@ -125,7 +125,7 @@ impl Subscription {
                 )
             }
         };
-        Ok(Self {
+        let mut subscription = Self {
             matcher,
             target,
             next,
@@ -136,7 +136,12 @@ impl Subscription {
             stopping: store.watch_stopping(),
             place: Subscribers::enter(store.subscribers(), next),
             store,
-        })
+        };
+        if next <= last && !matches!(subscription.target, Target::All) {
+            // Not from the ring: it has what retention hides, too.
+            subscription.catching_up = Some(subscription.begin_catch_up(last).await?);
+        }
+        Ok(subscription)
     }
 
     async fn next_message(&mut self) -> Result<SubscriptionMessage> {
@@ -157,6 +162,11 @@ impl Subscription {
             if let Some(event) = events.last() {
                 self.reported = event.position;
                 return Ok(SubscriptionMessage::Events(events));
+            }
+            // Who follows one stream resumes after a revision and has no use for a position.
+            if !matches!(self.target, Target::All) {
+                tokio::task::yield_now().await;
+                continue;
             }
             let looked_at = self.next.previous();
             if looked_at.get() - self.reported.get() >= self.store.config().checkpoint_events {
@@ -212,17 +222,19 @@ impl Subscription {
 
     /// Takes what the ring holds.
     fn follow(&mut self, appends: &[Arc<[RecordedEvent]>]) -> Result<Vec<RecordedEvent>> {
-        let mut events = Vec::new();
+        let (mut events, mut bytes) = (Vec::new(), 0);
         for event in appends.iter().flat_map(|append| append.iter()) {
-            if event.position >= self.next
-                && self.target.takes(event)
-                && self.matcher.matches(event)?
-            {
+            if event.position < self.next {
+                continue;
+            }
+            self.next = event.position.next();
+            if self.target.takes(event) && self.matcher.matches(event)? {
+                bytes += event.size();
                 events.push(event.clone());
             }
-        }
-        if let Some(event) = appends.last().and_then(|append| append.last()) {
-            self.next = self.next.max(event.position.next());
+            if events.len() >= PAGE.events || bytes >= PAGE.bytes {
+                break;
+            }
         }
         Ok(events)
     }
@@ -324,6 +336,12 @@ async fn first_revision(
 ) -> Result<Revision> {
     let state = store.record(&base(stream)).await?.state_of(stream);
     let last = state.last_revision();
+    if state == StreamState::Tombstoned && stream.is_metadata() {
+        // It has ended with its stream and has no tombstone to deliver.
+        return Err(Error::StreamDeleted {
+            stream: stream.clone(),
+        });
+    }
     match start {
         Start::Beginning => Ok(Revision::FIRST),
         // A tombstone is delivered whatever the start, since it ends the subscription.

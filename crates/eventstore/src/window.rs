@@ -29,12 +29,12 @@ pub(crate) struct IdWindow {
 }
 
 impl IdWindow {
-    /// An empty window of `events_max` events, after which the store goes on at `complete_after`.
+    /// An empty window of `events_max` events (at least 1), after which the store goes on at `complete_after`.
     pub(crate) fn new(events_max: usize, complete_after: Position) -> Self {
         Self {
             places: HashMap::new(),
             order: VecDeque::new(),
-            events_max: events_max.max(1),
+            events_max,
             hasher: RandomState::new(),
             complete_after,
         }

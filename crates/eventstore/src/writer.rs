@@ -10,9 +10,11 @@ use crate::ledger::{Decision, Ledger};
 use crate::metrics::Metrics;
 use crate::request::{Answer, Request};
 use crate::ring::Ring;
+use futures::FutureExt;
 use icecore_core::{Error, Position, RecordedEvent};
 use icecore_storage::{Committed, Lease, NumberedAppend};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +31,8 @@ pub(crate) struct Writer {
     pub(crate) requests: mpsc::Receiver<Request>,
     /// Turns true when no further append is to be taken.
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Counts how often the writer has led again.
+    pub(crate) leads: watch::Sender<u64>,
     /// Says why the writer gave up; `None` while it works.
     pub(crate) failed: watch::Sender<Option<Error>>,
 }
@@ -39,7 +43,31 @@ struct Group {
     appends: Vec<Arc<[RecordedEvent]>>,
     events: u64,
     bytes: usize,
-    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    answers: Vec<Waiting>,
+}
+
+/// A caller, and the answer that is true once everything decided up to it is durable.
+#[derive(Debug)]
+struct Waiting {
+    caller: oneshot::Sender<Answer>,
+    answer: Answer,
+    kind: Kind,
+}
+
+/// Whether an append is written with its group, or only waits for what was decided before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Write,
+    Settled,
+}
+
+/// What a failure says about the appends of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The storage has not got them, or has refused them.
+    NothingWritten,
+    /// The storage cannot say.
+    Unknown,
 }
 
 type CommitFuture = Pin<Box<dyn Future<Output = Committed> + Send>>;
@@ -53,21 +81,28 @@ struct InFlight {
 
 impl Writer {
     /// Works until it is told to stop and everything is answered, or until the storage takes no
-    /// more.
+    /// more. A panic is a failure like that.
     pub(crate) async fn run(mut self) {
+        match AssertUnwindSafe(self.work()).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.give_up(error).await,
+            Err(_) => self.give_up(Error::internal("the writer panicked")).await,
+        }
+    }
+
+    async fn work(&mut self) -> Result<(), Error> {
         while let Err(error) = self.lead_on().await {
             tracing::warn!(%error, "a commit failed; leading again");
-            match self.leadership.lead().await {
-                Ok((lease, ledger)) => {
-                    self.ring.restart(ledger.last());
-                    (self.lease, self.ledger) = (Arc::new(lease), ledger);
-                }
-                Err(refused) => {
-                    tracing::debug!(%refused, "the storage gives no new lease");
-                    return self.give_up(&error);
-                }
-            }
+            let led = self.leadership.lead().await;
+            let (lease, ledger) = led.map_err(|refused| {
+                tracing::debug!(%refused, "the storage gives no new lease");
+                error
+            })?;
+            self.ring.restart(ledger.last());
+            (self.lease, self.ledger) = (Arc::new(lease), ledger);
+            self.leads.send_modify(|leads| *leads += 1);
         }
+        Ok(())
     }
 
     /// Works until it is told to stop and everything is answered, or until a commit fails.
@@ -86,7 +121,7 @@ impl Writer {
                 committed = finished(&mut in_flight) => {
                     let Some(flown) = in_flight.take() else { continue };
                     if let Err(error) = self.finish(flown, committed, &mut durable) {
-                        group.fail(&Error::unavailable("the commit before this failed"));
+                        group.fail(Fate::NothingWritten, "the commit before this failed");
                         return Err(error);
                     }
                 }
@@ -120,26 +155,21 @@ impl Writer {
     }
 
     fn decide(&mut self, request: Request, group: &mut Group) {
-        let Request {
-            append,
-            mode,
-            evidence,
-            answer,
-        } = request;
-        match self.ledger.decide(&append, mode, &evidence) {
+        let Request { submission, answer } = request;
+        match self.ledger.decide(&submission) {
             Decision::Write(events, written) => {
                 group.add(events);
-                group.answers.push((answer, Answer::Appended(written)));
+                group.wait(answer, Answer::Appended(written), Kind::Write);
             }
             Decision::Settled(settled) => {
                 match &settled {
                     Answer::Appended(_) => self.metrics.retries.inc(),
                     _ => self.metrics.refusals.inc(),
                 };
-                group.answers.push((answer, settled));
+                group.wait(answer, settled, Kind::Settled);
             }
             // The caller may be gone; then nobody wants to know.
-            Decision::Immediate(immediate) => drop(answer.send(immediate)),
+            Decision::Undecided(need) => drop(answer.send(Answer::Needs(need, submission))),
         }
     }
 
@@ -159,7 +189,6 @@ impl Writer {
             .collect();
         let (storage, lease) = (self.leadership.storage(), Arc::clone(&self.lease));
         let commit = Box::pin(async move { storage.commit(&lease, durable, appends).await });
-        group.answers.shrink_to_fit();
         Some(InFlight {
             commit,
             group,
@@ -188,14 +217,12 @@ impl Writer {
                 Ok(())
             }
             Committed::Fenced => {
-                let error =
-                    Error::unavailable("another writer has taken over, nothing was written");
-                group.fail(&error);
-                Err(error)
+                let reason = "another writer has taken over";
+                group.fail(Fate::NothingWritten, reason);
+                Err(Error::unavailable(reason))
             }
             Committed::Unknown(error) => {
-                let reason = format!("the commit failed: {error}");
-                group.fail(&Error::OutcomeUnknown { reason });
+                group.fail(Fate::Unknown, &format!("the commit failed: {error}"));
                 Err(error)
             }
         }
@@ -218,11 +245,11 @@ impl Writer {
     }
 
     /// Nothing is acknowledged any more.
-    fn give_up(mut self, error: &Error) {
+    async fn give_up(mut self, error: Error) {
         tracing::error!(%error, "the writer stopped; no append is taken until a restart");
-        self.failed.send_replace(Some(error.clone()));
+        self.failed.send_replace(Some(error));
         self.requests.close();
-        while let Ok(request) = self.requests.try_recv() {
+        while let Some(request) = self.requests.recv().await {
             drop(request.answer.send(Answer::Failed(stopped())));
         }
     }
@@ -261,16 +288,41 @@ impl Group {
         self.appends.push(events);
     }
 
+    fn wait(&mut self, caller: oneshot::Sender<Answer>, answer: Answer, kind: Kind) {
+        self.answers.push(Waiting {
+            caller,
+            answer,
+            kind,
+        });
+    }
+
     /// Tells everybody what was decided. A caller that is gone does not want to know.
     fn answer(&mut self) {
-        for (caller, answer) in self.answers.drain(..) {
+        for Waiting { caller, answer, .. } in self.answers.drain(..) {
             drop(caller.send(answer));
         }
     }
 
-    fn fail(&mut self, error: &Error) {
-        for (caller, _) in self.answers.drain(..) {
-            drop(caller.send(Answer::Failed(error.clone())));
+    /// Tells everybody that the group failed. Only who wrote nothing may hear that nothing was
+    /// written: what a retry asks for may be there, by the append that it repeats.
+    fn fail(&mut self, fate: Fate, reason: &str) {
+        for Waiting {
+            caller,
+            answer,
+            kind,
+        } in self.answers.drain(..)
+        {
+            let is_unknown = match kind {
+                Kind::Write => fate == Fate::Unknown,
+                Kind::Settled => matches!(answer, Answer::Appended(_)),
+            };
+            let error = if is_unknown {
+                let reason = reason.to_owned();
+                Error::OutcomeUnknown { reason }
+            } else {
+                Error::unavailable(reason)
+            };
+            drop(caller.send(Answer::Failed(error)));
         }
     }
 }

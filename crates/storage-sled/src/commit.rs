@@ -261,3 +261,6 @@ fn check_positions(last: u64, after: Position, appends: &[NumberedAppend]) -> Re
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -357,3 +357,6 @@ fn engine_error(store: &Store, fault: &Fault) -> OpenError {
         reason: fault.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

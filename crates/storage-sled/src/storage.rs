@@ -8,6 +8,7 @@ use crate::opening::open_engine;
 use crate::read::{self, Access, Miss};
 use crate::store::{Parts, Store};
 use crate::threads::{Threads, sync};
+use crate::upkeep::leave_out_damaged;
 use crate::{OpenError, recovery, stats};
 use async_trait::async_trait;
 use icecore_core::{
@@ -115,6 +116,12 @@ impl SledStorage {
         .await
     }
 
+    /// As if the disk had failed.
+    #[cfg(test)]
+    pub(crate) fn fail(&self, reason: &str) {
+        self.opened().expect("the store is open").store.fail(reason);
+    }
+
     /// What [`shut`] needs; nothing the second time.
     fn take(&self) -> (Option<Opened>, Option<Threads>) {
         let opened = self
@@ -139,7 +146,8 @@ fn shut((opened, threads): (Option<Opened>, Option<Threads>)) -> Result<()> {
     drop(commands);
     threads.stop(&store);
     if store.check_writable().is_ok() {
-        if let Err(fault) = store.engine.write().barrier() {
+        let last_writes = leave_out_damaged(&store).and_then(|()| store.engine.write().barrier());
+        if let Err(fault) = last_writes {
             store.fail(&fault.0);
         }
         sync(&store);

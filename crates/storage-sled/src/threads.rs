@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the index sleeps when nobody wakes it.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The running threads of a store.
 pub(crate) struct Threads {

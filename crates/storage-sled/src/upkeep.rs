@@ -28,11 +28,27 @@ const READER_WAIT: Duration = Duration::from_millis(5);
 
 /// Does one piece of work; `false` when there is none.
 pub(crate) fn step(store: &Store) -> Result<bool, Halt> {
+    leave_out_damaged(store)?;
     if store.index.oldest_frozen().is_some() {
         cut(store)?;
         return Ok(true);
     }
     merge(store)
+}
+
+/// Where one run is found damaged, others may be: checks them all, and leaves those that are out of
+/// the manifest, so that the next start rebuilds them.
+pub(crate) fn leave_out_damaged(store: &Store) -> Result<(), Fault> {
+    if !store.index.has_new_damage() {
+        return Ok(());
+    }
+    let runs = store.index.runs();
+    for run in runs.iter() {
+        if run.verify(store.run_reader()).is_err() {
+            store.index.mark_damaged(run.info.id);
+        }
+    }
+    write_manifest(store, &runs)
 }
 
 /// Makes a run of the oldest frozen tail.
@@ -80,7 +96,6 @@ fn merge(store: &Store) -> Result<bool, Halt> {
         Err(Halt::Damaged(run, error)) => {
             tracing::error!(run, %error, "an index run is damaged; a restart rebuilds it");
             store.index.mark_damaged(run);
-            write_manifest(store, &runs)?;
             return Ok(true);
         }
         other => other?,

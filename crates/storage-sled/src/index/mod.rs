@@ -29,7 +29,7 @@ use crate::log::ReadError;
 use crate::read::Miss;
 use icecore_core::{Direction, Error, RecordedEvent};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Events that are added to the live tail in one go; readers get their turn in between.
 const ADD_STEP: usize = 64;
@@ -39,8 +39,15 @@ pub(crate) struct Index {
     run_events: u64,
     run_bytes: usize,
     state: RwLock<IndexState>,
-    /// Runs that were found damaged since the start.
-    damaged: Mutex<BTreeSet<u64>>,
+    damaged: Mutex<Damaged>,
+}
+
+/// Runs that were found damaged since the start.
+#[derive(Default)]
+struct Damaged {
+    runs: BTreeSet<u64>,
+    /// Some were found since the manifest was last told.
+    news: bool,
 }
 
 struct IndexState {
@@ -241,17 +248,21 @@ impl Index {
     }
 
     pub(crate) fn mark_damaged(&self, run: u64) {
-        self.damaged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(run);
+        let mut damaged = self.lock_damaged();
+        damaged.news |= damaged.runs.insert(run);
     }
 
     pub(crate) fn damaged(&self) -> BTreeSet<u64> {
-        self.damaged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lock_damaged().runs.clone()
+    }
+
+    /// Whether runs were found damaged since this was last asked.
+    pub(crate) fn has_new_damage(&self) -> bool {
+        std::mem::take(&mut self.lock_damaged().news)
+    }
+
+    fn lock_damaged(&self) -> MutexGuard<'_, Damaged> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the live tail is large enough to become a run.

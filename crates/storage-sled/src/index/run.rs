@@ -201,6 +201,18 @@ impl Run {
         })
     }
 
+    /// Reads everything once.
+    pub(crate) fn verify(&self, reader: RunReader<'_>) -> Result<(), ReadError> {
+        for block in 0..self.blocks() {
+            let payload = self.block(reader, block)?;
+            let mut block = BlockReader::new(&payload, self.info.first);
+            while let Some(entry) = block.next()? {
+                entry.decode(block.term())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The block in which the terms from `term` on begin.
     pub(crate) fn block_of(&self, term: &[u8]) -> usize {
         self.starts

@@ -1,6 +1,10 @@
-//! The engine from outside: the contract of all engines, random operations against the model, and
-//! what it says when a directory cannot be opened.
+//! The engine from outside: the contract of all engines, random operations against the model, what
+//! it says when a directory cannot be opened, what it does about damage.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod contract;
+mod damage;
 mod model;
+mod opening;
 mod stores;

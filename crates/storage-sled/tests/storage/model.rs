@@ -2,10 +2,10 @@
 //! memory.
 
 use crate::stores;
-use icecore_core::{Position, StoreId};
+use icecore_core::StoreId;
 use icecore_storage::contract::assert_same;
 use icecore_storage::contract::generate::{Generator, Shape};
-use icecore_storage::{Committed, MemoryStorage, Storage};
+use icecore_storage::{MemoryStorage, Storage};
 use icecore_storage_sled::{SledConfig, SledStorage};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -33,16 +33,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-async fn commit(storage: &dyn Storage, model: &dyn Storage, generator: &mut Generator) {
-    let after: Position = *model.last_position().borrow();
-    let group = generator.group();
-    for store in [storage, model] {
-        let lease = store.lead().await.unwrap();
-        let outcome = store.commit(&lease, after, group.clone()).await;
-        assert!(matches!(outcome, Committed::Done), "{outcome:?}");
-    }
-}
-
 async fn check(config: SledConfig, shape: Shape, seed: u64, steps: &[Step]) {
     let model = MemoryStorage::new(StoreId::new(Uuid::from_u128(1)));
     let mut generator = Generator::with_shape(seed, shape);
@@ -50,9 +40,7 @@ async fn check(config: SledConfig, shape: Shape, seed: u64, steps: &[Step]) {
     for step in steps {
         match step {
             Step::Commit(groups) => {
-                for _ in 0..*groups {
-                    commit(&storage, &model, &mut generator).await;
-                }
+                stores::commit(&[&storage, &model], &mut generator, *groups).await;
             }
             Step::Reopen => {
                 drop(storage);
@@ -110,4 +98,27 @@ fn a_long_history_agrees_with_the_model() {
     ];
     run(stores::tiny, shape, 7, &steps);
     run(stores::config, shape, 8, &steps);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_merged_and_agree_with_the_model_also_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = stores::tiny(directory.path());
+    let storage = stores::open(&config);
+    let model = MemoryStorage::new(config.new_store_id);
+    let shape = Shape {
+        data_bytes_max: 300,
+        ..Shape::default()
+    };
+    let mut generator = Generator::with_shape(3, shape);
+    stores::commit(&[&storage, &model], &mut generator, 150).await;
+    stores::index_at_rest(&storage, 20).await;
+    assert!(stores::figure(&storage, "index_merges").await > 4);
+    assert!(stores::figure(&storage, "index_tail_events").await < 40);
+    assert_same(&storage, &model).await;
+
+    storage.close().await.unwrap();
+    let reopened = stores::open(&config);
+    assert!(stores::figure(&reopened, "index_tail_events").await < 40);
+    assert_same(&reopened, &model).await;
 }

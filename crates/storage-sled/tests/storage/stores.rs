@@ -2,7 +2,9 @@
 //! parts, runs and merges.
 
 use icecore_core::StoreId;
-use icecore_storage_sled::{SledConfig, SledStorage};
+use icecore_storage::contract::generate::Generator;
+use icecore_storage::{Committed, Storage};
+use icecore_storage_sled::{OpenError, SledConfig, SledStorage};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -32,4 +34,68 @@ pub(crate) fn tiny(directory: &Path) -> SledConfig {
 
 pub(crate) fn open(config: &SledConfig) -> SledStorage {
     SledStorage::open(config.clone()).unwrap()
+}
+
+/// The error of an open that must fail.
+pub(crate) fn open_error(config: &SledConfig) -> OpenError {
+    match SledStorage::open(config.clone()) {
+        Ok(_) => panic!("the store opened"),
+        Err(error) => error,
+    }
+}
+
+/// Commits groups of a history to several stores, which then hold the same.
+pub(crate) async fn commit(stores: &[&dyn Storage], generator: &mut Generator, groups: usize) {
+    for _ in 0..groups {
+        let after = generator.last_position();
+        let group = generator.group();
+        for store in stores {
+            let lease = store.lead().await.unwrap();
+            let outcome = store.commit(&lease, after, group.clone()).await;
+            assert!(matches!(outcome, Committed::Done), "{outcome:?}");
+        }
+    }
+}
+
+/// One of the figures of a store.
+pub(crate) async fn figure(store: &dyn Storage, name: &str) -> u64 {
+    let stats = store.stats().await.unwrap();
+    stats
+        .details
+        .iter()
+        .find(|detail| detail.name == name)
+        .unwrap()
+        .value
+}
+
+/// Waits until the index has nothing more to do in the background.
+pub(crate) async fn index_at_rest(store: &dyn Storage, run_events: u64) {
+    let mut seen = (0, 0);
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let now = (
+            figure(store, "index_runs").await,
+            figure(store, "index_merges").await,
+        );
+        let tail = figure(store, "index_tail_events").await;
+        if now == seen && tail < 2 * run_events {
+            return;
+        }
+        seen = now;
+    }
+}
+
+/// The database of a store that is closed, for looking into it and for damaging it.
+pub(crate) fn database(config: &SledConfig) -> sled::Db {
+    for _ in 0..500 {
+        let opened = sled::Config::new()
+            .path(config.directory.join("sled"))
+            .segment_size(config.segment_bytes)
+            .open();
+        match opened {
+            Ok(database) => return database,
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+        }
+    }
+    panic!("the database stays locked");
 }

@@ -1,0 +1,222 @@
+//! What a crash can leave at the end of the log is cut before anything is served; what it cannot
+//! leave there is an error.
+
+use crate::chunk::ChunkBuilder;
+use crate::config::{SledConfig, value_bytes_max};
+use crate::keys::log_key;
+use crate::record::Mark;
+use crate::{OpenError, SledStorage};
+use icecore_core::{Direction, PageLimit, Position, RecordedEvent, StoreId};
+use icecore_storage::contract::generate::Numbering;
+use icecore_storage::{Committed, NumberedAppend, Storage};
+use uuid::Uuid;
+
+/// What is written to the log without the engine: first position, events with their marks, and
+/// which of the parts.
+struct Piece<'a> {
+    events: &'a [RecordedEvent],
+    marks: &'a [Mark],
+    parts: std::ops::RangeTo<usize>,
+}
+
+fn config(directory: &tempfile::TempDir) -> SledConfig {
+    let config = SledConfig::new(directory.path(), StoreId::new(Uuid::from_u128(1)));
+    SledConfig {
+        segment_bytes: 512 << 10,
+        cache_bytes: 1 << 20,
+        ..config
+    }
+}
+
+fn events(numbering: &mut Numbering, count: usize) -> Vec<RecordedEvent> {
+    (0..count).map(|_| numbering.event("a-1")).collect()
+}
+
+async fn commit(storage: &SledStorage, after: u64, events: &[RecordedEvent]) {
+    let lease = storage.lead().await.unwrap();
+    let append = NumberedAppend {
+        events: events.into(),
+    };
+    let outcome = storage
+        .commit(&lease, Position::new(after), vec![append])
+        .await;
+    assert!(matches!(outcome, Committed::Done), "{outcome:?}");
+}
+
+fn put(config: &SledConfig, pieces: &[Piece<'_>]) {
+    let database = sled::Config::new()
+        .path(config.directory.join("sled"))
+        .segment_size(config.segment_bytes)
+        .open()
+        .unwrap();
+    let log = database.open_tree("log").unwrap();
+    for Piece {
+        events,
+        marks,
+        parts,
+    } in pieces
+    {
+        let mut builder = ChunkBuilder::new(events[0].position, events[0].recorded_at);
+        for (event, mark) in events.iter().zip(*marks) {
+            builder.push(event, *mark, &mut Vec::new());
+        }
+        let values = builder.encode(config.new_store_id, value_bytes_max(config.segment_bytes));
+        let kept = values.into_iter().take(parts.end);
+        for (part, value) in (0..).zip(kept) {
+            log.insert(log_key(builder.first(), part), value).unwrap();
+        }
+    }
+    database.flush().unwrap();
+}
+
+/// Writes pieces behind three events, opens the store and checks that `kept` events are there, that
+/// the next ones can be written in the place of what was cut, and that all of it lasts.
+async fn check(
+    pieces: impl Fn(&mut Numbering) -> Vec<(Vec<RecordedEvent>, Vec<Mark>, usize)>,
+    kept: usize,
+) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(&directory);
+    let mut numbering = Numbering::default();
+    let first = events(&mut numbering, 3);
+    let storage = SledStorage::open(config.clone()).unwrap();
+    commit(&storage, 0, &first).await;
+    drop(storage);
+
+    let written = pieces(&mut numbering.clone());
+    let raw: Vec<_> = written
+        .iter()
+        .map(|(events, marks, parts)| Piece {
+            events,
+            marks,
+            parts: ..*parts,
+        })
+        .collect();
+    put(&config, &raw);
+    let all: Vec<_> = first
+        .iter()
+        .chain(written.iter().flat_map(|(events, ..)| events))
+        .cloned()
+        .collect();
+
+    let storage = SledStorage::open(config.clone()).unwrap();
+    assert_eq!(storage.last_position().borrow().get(), kept as u64);
+    assert_eq!(read(&storage).await, all[..kept]);
+    for _ in 3..kept {
+        numbering.event("a-1");
+    }
+    let next = events(&mut numbering, 2);
+    commit(&storage, kept as u64, &next).await;
+    drop(storage);
+    let storage = SledStorage::open(config).unwrap();
+    assert_eq!(read(&storage).await, [&all[..kept], &next].concat());
+}
+
+async fn read(storage: &SledStorage) -> Vec<RecordedEvent> {
+    let page = storage
+        .read_all(Position::FIRST, Direction::Forwards, PageLimit::MAX)
+        .await;
+    page.unwrap().events
+}
+
+const ALL: usize = usize::MAX;
+
+#[tokio::test]
+async fn chunks_without_the_end_of_their_append_are_cut() {
+    check(
+        |numbering| {
+            vec![
+                (events(numbering, 2), vec![Mark::Inner; 2], ALL),
+                (events(numbering, 4), vec![Mark::Inner; 4], ALL),
+            ]
+        },
+        3,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_unfinished_append_is_cut_out_of_a_chunk_that_holds_a_whole_one() {
+    check(
+        |numbering| {
+            let marks = vec![Mark::Inner, Mark::End, Mark::Inner];
+            vec![
+                (events(numbering, 3), marks, ALL),
+                (events(numbering, 2), vec![Mark::Inner; 2], ALL),
+            ]
+        },
+        5,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_chunk_that_lacks_parts_at_the_end_is_cut() {
+    let large = |numbering: &mut Numbering| {
+        let data = icecore_storage::contract::generate::Random::new(1).bytes(100_000);
+        vec![RecordedEvent {
+            data,
+            ..numbering.event("a-1")
+        }]
+    };
+    check(|numbering| vec![(large(numbering), vec![Mark::End], 5)], 3).await;
+    check(
+        |numbering| vec![(large(numbering), vec![Mark::End], ALL)],
+        4,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_gap_in_the_log_keeps_the_store_from_opening() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(&directory);
+    let mut numbering = Numbering::default();
+    let storage = SledStorage::open(config.clone()).unwrap();
+    commit(&storage, 0, &events(&mut numbering, 3)).await;
+    drop(storage);
+    numbering.event("a-1");
+    let events = events(&mut numbering, 1);
+    put(
+        &config,
+        &[Piece {
+            events: &events,
+            marks: &[Mark::End],
+            parts: ..ALL,
+        }],
+    );
+    let error = SledStorage::open(config).err();
+    assert!(
+        matches!(error, Some(OpenError::Corrupted { position: 4, .. })),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn acknowledged_events_are_not_cut_even_if_their_append_is_not_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(&directory);
+    let mut numbering = Numbering::default();
+    let first = events(&mut numbering, 3);
+    let storage = SledStorage::open(config.clone()).unwrap();
+    commit(&storage, 0, &first).await;
+    drop(storage);
+    let unmarked = Piece {
+        events: &first,
+        marks: &[Mark::Inner; 3],
+        parts: ..ALL,
+    };
+    put(&config, &[unmarked]);
+    for _ in 0..2 {
+        let error = SledStorage::open(config.clone()).err();
+        let found = matches!(
+            error,
+            Some(OpenError::LogTooShort {
+                found: 0,
+                acknowledged: 3,
+                ..
+            })
+        );
+        assert!(found, "{error:?}");
+    }
+}

@@ -1,0 +1,106 @@
+//! Which crate may use which. The drawing below is what the manifests are held to; an arrow that it
+//! does not have is a decision, not a line in a `Cargo.toml`.
+//!
+//! ```text
+//!                   core
+//!                 ^      ^
+//!          storage        wire
+//!          ^     ^        ^   ^
+//! storage-sled eventstore |    client <- cli, tests
+//!          ^     ^  ^     |
+//!          |     | kurrent|
+//!           server -------+              everybody may use core; cli and testing use server and client
+//! ```
+
+use cargo_metadata::{DependencyKind, Metadata, Package};
+
+/// A crate and what it may use of ours beside `core`: in the product, and in its tests only.
+struct Crate {
+    name: &'static str,
+    uses: &'static [&'static str],
+    tests_use: &'static [&'static str],
+}
+
+const fn arrows(
+    name: &'static str,
+    uses: &'static [&'static str],
+    tests_use: &'static [&'static str],
+) -> Crate {
+    Crate {
+        name,
+        uses,
+        tests_use,
+    }
+}
+
+/// The drawing.
+const DRAWING: &[Crate] = &[
+    arrows("core", &[], &[]),
+    arrows("storage", &[], &["storage"]),
+    arrows("wire", &[], &[]),
+    arrows("storage-sled", &["storage"], &["storage"]),
+    arrows("eventstore", &["storage"], &["storage"]),
+    arrows("kurrent", &["eventstore"], &[]),
+    // `engine.rs` picks the engine, and the health that engines tell is said by HTTP.
+    arrows(
+        "server",
+        &["eventstore", "kurrent", "storage", "storage-sled", "wire"],
+        &["client"],
+    ),
+    arrows("client", &["wire"], &["testing"]),
+    arrows("cli", &["client", "server"], &["testing"]),
+    arrows("testing", &["client", "server"], &[]),
+    // What no client can say is said to the socket in the words of the protocol.
+    arrows("tests", &["client"], &["testing", "wire"]),
+    arrows("xtask", &["client", "tests"], &[]),
+];
+
+/// Crates that one crate alone may name.
+const ONLY: &[(&str, &[&str])] = &[
+    ("sled", &["storage-sled"]),
+    ("tonic", &["client", "kurrent", "server", "tests", "wire"]),
+    ("serde", &["cli", "client", "tests", "xtask"]),
+];
+
+/// The complaints about the arrows between the members of the workspace.
+pub(crate) fn check(members: &Metadata) -> Vec<String> {
+    let packages = members.packages.iter();
+    packages.flat_map(complaints).collect()
+}
+
+fn complaints(package: &Package) -> Vec<String> {
+    let Some(name) = ours(&package.name) else {
+        return vec![format!("{}: name it icecore-<folder>", package.name)];
+    };
+    let Some(drawn) = DRAWING.iter().find(|drawn| drawn.name == name) else {
+        return vec![format!("{name}: the drawing does not have this crate")];
+    };
+    let mut complaints = Vec::new();
+    let mut complain = |used: &str| complaints.push(format!("{name} must not use {used}"));
+    for dependency in &package.dependencies {
+        let used = &dependency.name;
+        let in_product = dependency.kind != DependencyKind::Development;
+        match ours(used) {
+            None => {
+                let only = ONLY.iter().find(|(crate_name, _)| crate_name == used);
+                if in_product && only.is_some_and(|(_, by)| !by.contains(&name)) {
+                    complain(used);
+                }
+            }
+            Some("core") => {}
+            Some(used) => {
+                let allowed =
+                    drawn.uses.contains(&used) || (!in_product && drawn.tests_use.contains(&used));
+                if !allowed {
+                    complain(used);
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// The folder of one of our crates.
+fn ours(package: &str) -> Option<&str> {
+    package.strip_prefix("icecore-")
+}

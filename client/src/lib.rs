@@ -1,0 +1,94 @@
+//! The client of Icecore, the event store: append, read, follow.
+//!
+//! ```no_run
+//! use futures::StreamExt;
+//! use icecore_client::{
+//!     Client, ExpectedRevision, RecordedEventExt, StreamName, SubscriptionMessage, json_event,
+//! };
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct OrderPlaced {
+//!     total: u64,
+//! }
+//!
+//! # async fn tour() -> icecore_client::Result<()> {
+//! let client = Client::connect("http://127.0.0.1:2113").await?;
+//!
+//! // Append: the stream must not exist yet. The answer comes when the event is durable.
+//! let order = StreamName::new("order-1")?;
+//! let placed = json_event("OrderPlaced", &OrderPlaced { total: 12 })?;
+//! client.append(&order, ExpectedRevision::NoStream, [placed]).await?;
+//!
+//! // Read: the ten newest events of a stream, or everything of some types.
+//! let recent = client.read_stream(&order).backwards().limit(10).await?;
+//! let mut placed = client.read_all().types(["OrderPlaced"]).prefix("order-").stream();
+//! while let Some(event) = placed.next().await {
+//!     println!("{} at {}", event?.json::<OrderPlaced>()?.total, recent[0].recorded_at);
+//! }
+//!
+//! // Follow: what is there first, then what comes. It reconnects on its own and goes on where it was.
+//! let mut subscription = client.subscribe_all().types(["OrderPlaced"]).start();
+//! while let Some(message) = subscription.next().await {
+//!     if let SubscriptionMessage::Events(events) = message? {
+//!         for event in events {
+//!             println!("{}: {}", event.position, event.json::<OrderPlaced>()?.total);
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Appending safely
+//!
+//! An append says what it expects of its streams ([`ExpectedRevision`]). When that is not so, it is
+//! [`Error::Refused`], nothing is written, and the refusal says what was found: read again, decide
+//! again.
+//!
+//! When a connection breaks while an append is under way, nobody knows whether it was written. The
+//! client sends it again with the same event ids, which the store recognises, a limited number of
+//! times ([`RetryPolicy`]). What remains is [`Error::OutcomeUnknown`]; sending the same [`Append`] once
+//! more is always right.
+//!
+//! # Following without gaps
+//!
+//! A [`Subscription`] keeps its place while it lives. Over restarts of your program the place is yours
+//! to keep: store the position of the last event you have handled together with the store id of
+//! [`SubscriptionMessage::Confirmed`], and start after it. If the store was restored from a backup in
+//! between, the subscription ends with [`Error::WrongStore`] instead of skipping in silence what the
+//! restore took away.
+//!
+//! # Names
+//!
+//! All values ([`StreamName`], [`EventData`], [`Append`], [`Filter`], [`Error`], ...) are those of
+//! `icecore_core` and are exported here, so this is the only crate a program needs.
+
+mod append;
+mod builder;
+mod call;
+mod client;
+mod filter;
+mod id;
+mod json;
+mod operations;
+mod read;
+mod retry;
+mod session;
+mod streams;
+mod subscribe;
+
+pub use builder::ClientBuilder;
+pub use client::Client;
+#[doc(no_inline)]
+pub use icecore_core::*;
+pub use icecore_wire::{CategoryPage, ListCategories};
+pub use id::new_event_id;
+pub use json::{EventDataExt, RecordedEventExt, json_event};
+pub use read::{BatchStream, EventStream, ReadCall};
+pub use retry::RetryPolicy;
+pub use session::{AppendSession, PendingAppend};
+pub use subscribe::{SubscribeCall, Subscription};
+
+#[cfg(test)]
+mod tests;

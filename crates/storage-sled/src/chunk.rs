@@ -86,7 +86,9 @@ impl ChunkBuilder {
     }
 
     /// The finished chunk for readers.
-    pub(crate) fn into_chunk(self) -> Chunk {
+    pub(crate) fn into_chunk(mut self) -> Chunk {
+        self.raw.shrink_to_fit();
+        self.bounds.shrink_to_fit();
         Chunk {
             first: self.first,
             base: self.base,

@@ -112,7 +112,7 @@ impl Log {
         self.announced.send_replace(Position::new(last));
     }
 
-    /// Keeps a chunk at hand that is about to be published.
+    /// Keeps a chunk at hand that is about to be published or to be read again.
     pub(crate) fn remember(&self, chunk: Arc<Chunk>) {
         self.cache.insert(chunk.first(), chunk);
     }

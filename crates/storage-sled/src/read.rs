@@ -139,6 +139,9 @@ pub(crate) fn tails(
     access: Access,
     streams: &[StreamName],
 ) -> Result<Vec<Option<StreamTail>>, Miss> {
+    if access == Access::Memory && streams.len() > INLINE_EVENTS_MAX {
+        return Err(Miss::NotResident);
+    }
     let last = store.log.last();
     let tail = |stream| {
         let posting = last_posting(store, access, &stream_key(stream), last)?;
@@ -220,6 +223,10 @@ fn collect(
         if access == Access::Memory && events.len() > INLINE_EVENTS_MAX {
             return Err(Miss::NotResident);
         }
+    }
+    if let Some(chunk) = chunk.filter(|_| keep == Keep::Passing && access == Access::Disk) {
+        // The next page begins where this one ends.
+        store.log.remember(chunk);
     }
     Ok(events)
 }

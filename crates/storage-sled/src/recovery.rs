@@ -45,6 +45,12 @@ pub(crate) fn recover(store: &Store, acknowledged: u64) -> Result<(), OpenError>
     if let Some(mixed) = waiting.first().filter(|chunk| chunk.contains(found)) {
         trim_chunk(store, mixed, found)?;
     }
+    // What was durable but not answered is shown from now on, so it counts as acknowledged.
+    let path = store.directory.path();
+    store
+        .watermark
+        .write(found)
+        .map_err(OpenError::io("write the watermark in", path))?;
     Ok(())
 }
 

@@ -31,6 +31,9 @@ const READERS_TRIES: u32 = 2_000;
 const READERS_WAIT: Duration = Duration::from_millis(5);
 
 /// A store on sled, in one data directory.
+///
+/// Dropping it closes it, which blocks for the last syncs; [`Storage::close`] does that elsewhere and
+/// tells how it went.
 pub struct SledStorage {
     store_id: StoreId,
     last_position: watch::Receiver<Position>,
@@ -102,7 +105,7 @@ impl SledStorage {
     /// Answers from memory, or else on a blocking thread with one of the permits.
     async fn read<T: Send + 'static>(
         &self,
-        permits: fn(&Store) -> &Semaphore,
+        permits: fn(&Store) -> &Arc<Semaphore>,
         read: impl Fn(&Store, Access) -> Result<T, Miss> + Send + 'static,
     ) -> Result<T> {
         let store = self.opened()?.store;
@@ -190,15 +193,15 @@ fn finish<T>(outcome: Result<T, Miss>) -> Result<T> {
 /// Runs work on a blocking thread. A panic there means damaged data for this call alone.
 async fn blocking<T: Send + 'static>(
     store: Arc<Store>,
-    permits: fn(&Store) -> &Semaphore,
+    permits: fn(&Store) -> &Arc<Semaphore>,
     work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let semaphore = permits(&store);
-    let permit = semaphore.acquire().await;
-    let _permit = permit.map_err(|_| Error::unavailable("the store is closed"))?;
-    let for_work = store.clone();
+    let permit = permits(&store).clone().acquire_owned().await;
+    let permit = permit.map_err(|_| Error::unavailable("the store is closed"))?;
     let task = tokio::task::spawn_blocking(move || {
-        catch_unwind(AssertUnwindSafe(|| work(&for_work)))
+        // Both are let go of when the work ends, also if nobody waits for it any more.
+        let _permit = permit;
+        catch_unwind(AssertUnwindSafe(|| work(&store)))
             .unwrap_or_else(|_| Err(Error::corrupted("the database panicked during a read")))
     });
     task.await

@@ -9,8 +9,8 @@ use crate::log::Log;
 use crate::watermark::Watermark;
 use icecore_core::{Error, StoreId};
 use icecore_storage::Health;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -34,9 +34,9 @@ pub(crate) struct Store {
     pub(crate) commits: AtomicU64,
     pub(crate) commit_micros: AtomicU64,
     /// Long scans on blocking threads.
-    pub(crate) scans: Semaphore,
+    pub(crate) scans: Arc<Semaphore>,
     /// Other reads on blocking threads.
-    pub(crate) lookups: Semaphore,
+    pub(crate) lookups: Arc<Semaphore>,
     pub(crate) directory: DataDirectory,
 }
 
@@ -73,8 +73,8 @@ impl Store {
             dirty: AtomicBool::new(true),
             commits: AtomicU64::new(0),
             commit_micros: AtomicU64::new(0),
-            scans: Semaphore::new((cores / 2).max(1)),
-            lookups: Semaphore::new(4 * cores),
+            scans: Arc::new(Semaphore::new((cores / 2).max(1))),
+            lookups: Arc::new(Semaphore::new(4 * cores)),
             directory,
         }
     }

@@ -95,10 +95,6 @@ impl EventStore {
             if let Some(event) = step.events.first() {
                 return Ok(Some(event.position));
             }
-            if step.end {
-                *budget = budget.saturating_sub(scan.considered);
-                return Ok(None);
-            }
             if scan.considered > *budget {
                 return Err(Error::exhausted(
                     "condition_events",
@@ -108,6 +104,10 @@ impl EventStore {
                         self.config().condition_events
                     ),
                 ));
+            }
+            if step.end {
+                *budget = budget.saturating_sub(scan.considered);
+                return Ok(None);
             }
         }
     }

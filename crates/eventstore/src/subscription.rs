@@ -109,7 +109,7 @@ impl Subscription {
             SubscribeFrom::Stream(stream, start) => {
                 let matcher = Matcher::one_stream(&subscribe.filter)?;
                 let next = first_revision(&store, &stream, start).await?;
-                let position = if start == Start::End {
+                let position = if start == Start::End && next != Revision::TOMBSTONE {
                     last.next()
                 } else {
                     Position::FIRST

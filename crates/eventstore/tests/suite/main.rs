@@ -1,0 +1,14 @@
+//! The rules of the store, shown on the in-memory engine: one file for each subject.
+
+mod concurrency;
+mod conditions;
+mod deletion;
+mod expectations;
+mod failures;
+mod idempotency;
+mod imports;
+mod model;
+mod reads;
+mod simulation;
+mod subscriptions;
+mod support;

@@ -1,7 +1,7 @@
 //! Many writers at once, on several threads.
 
 use crate::support::{Any, append, exact, name, open, open_with};
-use icecore_core::{DeleteKind, Error, ExpectedRevision};
+use icecore_core::{DeleteKind, Error, ExpectedRevision, Revision};
 use icecore_eventstore::StoreConfig;
 use std::sync::Arc;
 use tokio::sync::Barrier;
@@ -63,11 +63,11 @@ async fn a_small_cache_forgets_nothing_that_matters() {
                     let id = writer * 1_000 + n;
                     match store.append(append(&stream, expected, &[id])).await {
                         Ok(appended) => {
-                            lasts[place] = appended.streams[0].last_revision.map(|r| r.get());
+                            lasts[place] = appended.streams[0].last_revision.map(Revision::get);
                         }
                         Err(Error::Refused(refusal)) => {
                             let state = refusal.violations[0].state;
-                            lasts[place] = state.last_revision().map(|r| r.get());
+                            lasts[place] = state.last_revision().map(Revision::get);
                         }
                         Err(Error::Unavailable { .. }) => {}
                         Err(error) => panic!("{error}"),

@@ -210,8 +210,8 @@ async fn truncation_hides_and_never_brings_back() {
     let all = events(&store.store, Read::all()).await.unwrap();
     assert_eq!(all.len(), 4, "reads of all see hidden events");
     let mut typed = Read::all();
-    let types = vec!["T".into()];
-    typed.filter.event_type = Some(icecore_core::NameMatch::AnyOf(types));
+    let wanted = vec!["T".into()];
+    typed.filter.event_type = Some(icecore_core::NameMatch::AnyOf(wanted));
     assert_eq!(events(&store.store, typed).await.unwrap().len(), 4);
 }
 

@@ -75,7 +75,11 @@ async fn recorded_times_never_decrease() {
     }
     let read = events(&store.store, Read::all()).await;
     let stale = read.unwrap().len();
-    let store = crate::support::reopen(store.storage.clone(), Default::default()).await;
+    let store = crate::support::reopen(
+        store.storage.clone(),
+        icecore_eventstore::StoreConfig::default(),
+    )
+    .await;
     let times: Vec<_> = store.log().await.iter().map(|e| e.recorded_at).collect();
     assert_eq!(times, [at(30); 6]);
     assert_eq!(

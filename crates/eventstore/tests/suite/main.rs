@@ -1,5 +1,7 @@
 //! The rules of the store, shown on the in-memory engine: one file for each subject.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod concurrency;
 mod conditions;
 mod deletion;

@@ -229,7 +229,7 @@ async fn listings_come_in_pages_and_leave_out_system_streams() {
                 None => break,
             }
         }
-        let names: Vec<_> = found.iter().map(|name| name.as_str()).collect();
+        let names: Vec<_> = found.iter().map(StreamName::as_str).collect();
         names.join(" ")
     };
     for limit in 1..=8 {

@@ -73,9 +73,9 @@ async fn simulate(seed: u64) {
     let store = open_with(config).await;
     plan_faults(&store, &mut random);
     let told = Shared::default();
-    let seen = Arc::new(Mutex::new(Vec::new()));
+    let followed = Arc::new(Mutex::new(Vec::new()));
     let followers: Vec<_> = (0..2u64)
-        .map(|n| tokio::spawn(follow(store.store.clone(), Arc::clone(&seen), n)))
+        .map(|n| tokio::spawn(follow(store.store.clone(), Arc::clone(&followed), n)))
         .collect();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
@@ -93,9 +93,8 @@ async fn simulate(seed: u64) {
     let log = store.log().await;
     check_log(&log);
     check_told(&log, &told.lock().unwrap());
-    for seen in seen.lock().unwrap().drain(..) {
-        let seen: Vec<RecordedEvent> = seen;
-        assert_eq!(seen, log[..seen.len()], "a subscription is the log");
+    for seen in followed.lock().unwrap().iter() {
+        assert_eq!(*seen, log[..seen.len()], "a subscription is the log");
     }
 }
 

@@ -26,19 +26,22 @@ fn stream(stream: &str, start: Start<Revision>) -> Subscribe {
 }
 
 type Words<'a> = &'a [&'a str];
-type Subscription =
+type Messages =
     Pin<Box<dyn futures::Stream<Item = icecore_core::Result<SubscriptionMessage>> + Send>>;
+
+/// A subscription that may also be dropped.
+struct Subscription(Messages);
 
 /// Subscribes and checks what comes.
 async fn check(store: &TestStore, subscribe: Subscribe, wanted: Words<'_>) -> Subscription {
-    let mut subscription: Subscription = Box::pin(store.subscribe(subscribe));
+    let mut subscription = Subscription(Box::pin(store.subscribe(subscribe)));
     says(&mut subscription, wanted).await;
     subscription
 }
 
 async fn says(subscription: &mut Subscription, wanted: Words<'_>) {
     for wanted in wanted {
-        assert_eq!(next_word(subscription).await, *wanted);
+        assert_eq!(next_word(&mut subscription.0).await, *wanted);
     }
 }
 
@@ -82,7 +85,7 @@ async fn who_follows_the_ring_hears_caught_up_once() {
     let mut subscription = check(&store, all(Start::Beginning), &first).await;
     for id in 1..=5u64 {
         let task = tokio::spawn(async move {
-            let word = next_word(&mut subscription).await;
+            let word = next_word(&mut subscription.0).await;
             (subscription, word)
         });
         settle().await;
@@ -169,7 +172,7 @@ async fn the_end_of_the_store_ends_subscriptions() {
     let store = open().await;
     let first = ["confirmed", "caught up 0"];
     let mut subscription = check(&store, all(Start::Beginning), &first).await;
-    let waiting = tokio::spawn(async move { next_word(&mut subscription).await });
+    let waiting = tokio::spawn(async move { next_word(&mut subscription.0).await });
     settle().await;
     store.close().await.unwrap();
     assert_eq!(waiting.await.unwrap(), "unavailable");
@@ -214,7 +217,7 @@ async fn a_large_append_comes_in_messages_of_bounded_size() {
         store.append(append("s", Any, &ids)).await.unwrap();
         let mut seen = 0;
         while seen < 5_000 {
-            match subscription.next().await.unwrap().unwrap() {
+            match subscription.0.next().await.unwrap().unwrap() {
                 SubscriptionMessage::Events(events) => {
                     assert!(events.len() <= 1_024, "{}", events.len());
                     for event in events {
@@ -240,7 +243,8 @@ async fn subscriptions_go_on_after_a_failed_commit() {
         store.put("s", Any, &[2]).await.unwrap();
         let mut seen = Vec::new();
         while seen.len() < 2 {
-            if let SubscriptionMessage::Events(events) = subscription.next().await.unwrap().unwrap()
+            if let SubscriptionMessage::Events(events) =
+                subscription.0.next().await.unwrap().unwrap()
             {
                 seen.extend(events.iter().map(|e| e.id.as_u128()));
             }

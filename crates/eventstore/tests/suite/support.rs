@@ -255,11 +255,6 @@ impl FaultyStorage {
         self.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
-    /// Lets so many commits go on.
-    pub(crate) fn release(&self, commits: usize) {
-        self.gate.add_permits(commits);
-    }
-
     /// Commits no longer wait.
     pub(crate) fn release_all(&self) {
         self.gate.add_permits(Semaphore::MAX_PERMITS / 2);

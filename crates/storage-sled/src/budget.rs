@@ -23,8 +23,8 @@ pub(crate) enum Write {
     Log { bytes: usize },
     /// A value of the index.
     Index { bytes: usize },
-    /// A key that goes, with the size of its value.
-    Deletion { bytes: usize },
+    /// Keys that go, with the size of their values together.
+    Deletions { keys: usize, bytes: usize },
 }
 
 /// What has been written since the last barrier.
@@ -63,8 +63,8 @@ impl Budget {
             Write::Index { bytes } => {
                 self.index_keys < INDEX_KEYS_MAX && self.index_bytes + bytes <= INDEX_BYTES_MAX
             }
-            Write::Deletion { bytes } => {
-                self.deletions < DELETIONS_MAX
+            Write::Deletions { keys, bytes } => {
+                self.deletions + keys <= DELETIONS_MAX
                     && self.log_bytes + NEIGHBOURS * bytes <= self.log_bytes_max
             }
         }
@@ -78,8 +78,8 @@ impl Budget {
                 self.index_bytes += bytes;
                 self.index_keys += 1;
             }
-            Write::Deletion { bytes } => {
-                self.deletions += 1;
+            Write::Deletions { keys, bytes } => {
+                self.deletions += keys;
                 self.log_bytes += NEIGHBOURS * bytes;
             }
         }
@@ -112,8 +112,27 @@ mod tests {
         assert_eq!(writes_before_barrier(Write::Log { bytes: 300_000 }), 3);
         assert_eq!(writes_before_barrier(Write::Index { bytes: 100 }), 32);
         assert_eq!(writes_before_barrier(Write::Index { bytes: 100_000 }), 2);
-        assert_eq!(writes_before_barrier(Write::Deletion { bytes: 100 }), 8);
-        assert_eq!(writes_before_barrier(Write::Deletion { bytes: 20_000 }), 3);
+        assert_eq!(
+            writes_before_barrier(Write::Deletions {
+                keys: 1,
+                bytes: 100
+            }),
+            8
+        );
+        assert_eq!(
+            writes_before_barrier(Write::Deletions {
+                keys: 3,
+                bytes: 100
+            }),
+            2
+        );
+        assert_eq!(
+            writes_before_barrier(Write::Deletions {
+                keys: 1,
+                bytes: 20_000
+            }),
+            3
+        );
     }
 
     #[test]

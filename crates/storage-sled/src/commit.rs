@@ -41,6 +41,8 @@ pub(crate) struct Writer {
     epoch: u64,
     /// The chunk that the next group may go into. It is in sled as it stands here.
     open: Option<ChunkBuilder>,
+    /// The size of its value in sled.
+    open_bytes: u64,
     scratch: Vec<u8>,
 }
 
@@ -50,6 +52,7 @@ impl Writer {
             store,
             epoch: 0,
             open: None,
+            open_bytes: 0,
             scratch: Vec::new(),
         }
     }
@@ -164,6 +167,9 @@ impl Writer {
         {
             sealed.extend(current.take().map(|open| self.seal(open)));
         }
+        if current.is_none() {
+            self.open_bytes = 0;
+        }
         for (event, mark) in marked(appends) {
             let full =
                 current.take_if(|chunk| chunk.raw_len() + record::size_max(event) > chunk_bytes);
@@ -176,9 +182,9 @@ impl Writer {
                 .push(event, mark, &mut self.scratch);
         }
         if let Some(last) = current {
-            self.put(writing, &last)?;
+            let bytes = self.put(writing, &last)?;
             if last.raw_len() < self.store.config.open_chunk_bytes {
-                self.open = Some(last);
+                (self.open, self.open_bytes) = (Some(last), bytes);
             } else {
                 sealed.push(self.seal(last));
             }
@@ -186,14 +192,17 @@ impl Writer {
         Ok(sealed)
     }
 
-    fn put(&self, writing: &mut Writing<'_>, chunk: &ChunkBuilder) -> Result<(), Fault> {
+    /// Writes a chunk; the first one of a group may take the place of the open one.
+    fn put(&mut self, writing: &mut Writing<'_>, chunk: &ChunkBuilder) -> Result<u64, Fault> {
         let values = chunk.encode(self.store.id, self.store.value_bytes_max());
         let share = chunk.raw_len() / values.len();
+        let bytes = values.iter().map(|value| value.len() as u64).sum();
         for (part, value) in (0..).zip(values) {
-            self.store.log.add_stored_bytes(value.len() as u64);
             writing.put_log((chunk.first(), part), value, share)?;
         }
-        Ok(())
+        self.store.log.count_stored(self.open_bytes, bytes);
+        self.open_bytes = 0;
+        Ok(bytes)
     }
 
     /// Hands a chunk that will not change any more to the cache, where readers find it once it is

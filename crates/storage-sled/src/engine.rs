@@ -148,7 +148,7 @@ impl Engine {
                 engine: self,
                 budget,
             };
-            writing.admit(write)?;
+            writing.make_room(write)?;
         }
         Ok(writing)
     }
@@ -217,30 +217,33 @@ impl Writing<'_> {
     pub(crate) fn delete_log(&mut self, (first, part): (u64, u16)) -> Result<(), Fault> {
         let key = log_key(first, part);
         let bytes = guarded(|| Ok(self.engine.log.get(key)?))?.map_or(0, |value| value.len());
-        self.admit(Write::Deletion { bytes })?;
+        self.admit(Write::Deletions { keys: 1, bytes })?;
         guarded(|| Ok(self.engine.log.remove(key)?))?;
         Ok(())
     }
 
     /// Removes a value of the index, which has `bytes` bytes.
     pub(crate) fn delete_run(&mut self, key: &[u8], bytes: usize) -> Result<(), Fault> {
-        self.admit(Write::Deletion { bytes })?;
+        self.admit(Write::Deletions { keys: 1, bytes })?;
         guarded(|| Ok(self.engine.runs.remove(key)?))?;
         Ok(())
     }
 
-    /// Puts one chunk in the place of several, at once. The write was admitted before.
+    /// Puts one chunk in the place of several, at once. Each is a value of its own.
     pub(crate) fn replace_chunks(&mut self, value: Vec<u8>, firsts: &[u64]) -> Result<(), Fault> {
         let bytes = value.len();
+        let (first, others) = firsts
+            .split_first()
+            .ok_or(Fault("no chunk to replace".into()))?;
+        self.admit(Write::Deletions {
+            keys: others.len(),
+            bytes,
+        })?;
         let mut batch = Batch::default();
-        for first in &firsts[1..] {
-            batch.remove(&log_key(*first, 0));
-            self.budget.note(Write::Deletion {
-                bytes: bytes / firsts.len(),
-            });
+        for other in others {
+            batch.remove(&log_key(*other, 0));
         }
-        batch.insert(&log_key(firsts[0], 0), value);
-        self.budget.note(Write::Log { bytes });
+        batch.insert(&log_key(*first, 0), value);
         guarded(|| Ok(self.engine.log.apply_batch(batch)?))
     }
 
@@ -254,11 +257,17 @@ impl Writing<'_> {
 
     /// Makes room for a write, with a barrier if needed, and counts it.
     fn admit(&mut self, write: Write) -> Result<(), Fault> {
-        if !self.budget.admits(write) {
-            self.barrier()?;
-        }
+        self.make_room(write)?;
         self.budget.note(write);
         Ok(())
+    }
+
+    fn make_room(&mut self, write: Write) -> Result<(), Fault> {
+        if self.budget.admits(write) {
+            Ok(())
+        } else {
+            self.barrier()
+        }
     }
 }
 

@@ -23,6 +23,7 @@
 mod barrier;
 mod budget;
 mod chunk;
+mod chunk_merge;
 mod commit;
 mod config;
 mod directory;

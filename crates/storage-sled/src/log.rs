@@ -117,9 +117,10 @@ impl Log {
         self.cache.insert(chunk.first(), chunk);
     }
 
-    /// Counts bytes of the log in sled.
-    pub(crate) fn add_stored_bytes(&self, bytes: u64) {
-        self.stored_bytes.fetch_add(bytes, Relaxed);
+    /// Counts bytes of the log in sled: `new` that came, some perhaps in the place of `old`.
+    pub(crate) fn count_stored(&self, old: u64, new: u64) {
+        self.stored_bytes.fetch_add(new, Relaxed);
+        self.stored_bytes.fetch_sub(old, Relaxed);
     }
 
     /// First positions of the sealed chunks that begin within a range, both ends inclusive.

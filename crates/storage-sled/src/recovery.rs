@@ -85,7 +85,7 @@ fn load_runs(store: &Store) -> Result<u64, OpenError> {
             rebuild(store, next, first - 1)?;
         }
         store.log.publish(&chunks, None, last);
-        store.log.add_stored_bytes(run.info.log_bytes);
+        store.log.count_stored(0, run.info.log_bytes);
         push_run(store, run);
         next = last + 1;
     }
@@ -249,7 +249,7 @@ impl<'a> Replay<'a> {
         }
         let chunk = Chunk::decode(&parts, store_id, first).map_err(damaged)?;
         let stored: usize = parts.iter().map(|part| part.len()).sum();
-        self.store.log.add_stored_bytes(stored as u64);
+        self.store.log.count_stored(0, stored as u64);
         self.next = chunk.last() + 1;
         self.take(Arc::new(chunk)).map_err(|stop| match stop {
             Stop::Damage(_, damage) => Stop::Damage(first, damage),

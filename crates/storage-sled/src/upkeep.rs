@@ -5,12 +5,11 @@
 //! the old runs are deleted.
 
 use crate::budget::Write;
-use crate::chunk::{Chunk, ChunkBuilder};
+use crate::chunk_merge::merge_chunks;
 use crate::engine::Fault;
 use crate::index::{
     Halt, Run, RunPlan, RunWriter, SectionKey, delete_run, encode, run_of, run_start,
 };
-use crate::log::read_chunk;
 use crate::store::Store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,9 +18,6 @@ use std::time::Duration;
 
 /// How many neighbouring runs of a tier become one of the next.
 const MERGE_RUNS: usize = 4;
-
-/// Most chunks that become one at a time: half of the deletions that the budget admits.
-const MERGE_CHUNKS_MAX: usize = 5;
 
 /// How often a thread looks whether readers have let go of a merged run.
 const READER_WAIT: Duration = Duration::from_millis(5);
@@ -162,79 +158,4 @@ pub(crate) fn delete_orphans(store: &Store) -> Result<(), Fault> {
         next = store.engine.run_key_from(&run_start(run + 1))?;
     }
     Ok(())
-}
-
-/// Merges small neighbouring chunks of a range; returns the bytes that the range then takes.
-fn merge_chunks(
-    store: &Store,
-    first: u64,
-    last: u64,
-    stop: &dyn Fn() -> bool,
-) -> Result<u64, Halt> {
-    let mut stored = 0;
-    let mut group: Vec<Chunk> = Vec::new();
-    let mut bytes = 0;
-    for at in store.log.firsts_within(first, last) {
-        if stop() {
-            return Err(Halt::Stopped);
-        }
-        let Ok((chunk, parts, size)) = read_chunk(&store.engine, store.id, at) else {
-            // Whoever reads it is told; it stays as it is.
-            stored += merge_group(store, &mut group)?;
-            bytes = 0;
-            continue;
-        };
-        let fits = bytes + chunk.raw_len() <= store.config.chunk_bytes;
-        if !fits || parts > 1 || group.len() == MERGE_CHUNKS_MAX {
-            stored += merge_group(store, &mut group)?;
-            bytes = 0;
-        }
-        if parts > 1 {
-            stored += size;
-        } else {
-            bytes += chunk.raw_len();
-            group.push(chunk);
-        }
-    }
-    stored += merge_group(store, &mut group)?;
-    Ok(stored)
-}
-
-/// Makes one chunk of several, or leaves a single one alone; returns the bytes that it takes.
-fn merge_group(store: &Store, group: &mut Vec<Chunk>) -> Result<u64, Halt> {
-    let group = std::mem::take(group);
-    let Some(builder) = rebuild(&group) else {
-        return Ok(0);
-    };
-    let mut values = builder.encode(store.id, store.value_bytes_max());
-    let (Some(value), true) = (values.pop(), values.is_empty()) else {
-        return Ok(0);
-    };
-    let bytes = value.len() as u64;
-    if group.len() > 1 {
-        let firsts: Vec<_> = group.iter().map(Chunk::first).collect();
-        let merged = Arc::new(builder.into_chunk());
-        let mut writing = store
-            .engine
-            .write_when_admitted(Write::Deletion { bytes: value.len() })?;
-        store
-            .log
-            .replace(&firsts, merged, || writing.replace_chunks(value, &firsts))?;
-    }
-    Ok(bytes)
-}
-
-/// The events of several chunks in one; `None` if one of them cannot be read.
-fn rebuild(chunks: &[Chunk]) -> Option<ChunkBuilder> {
-    let mut builder: Option<ChunkBuilder> = None;
-    let mut scratch = Vec::new();
-    for chunk in chunks {
-        for position in chunk.first()..=chunk.last() {
-            let event = chunk.event(position).ok()?;
-            builder
-                .get_or_insert_with(|| ChunkBuilder::new(event.position, event.recorded_at))
-                .push(&event, chunk.mark(position).ok()?, &mut scratch);
-        }
-    }
-    builder
 }

@@ -14,6 +14,7 @@ use super::block::{BlockReader, Entry};
 use super::bloom::Bloom;
 use super::posting::{Axis, Posting, Query};
 use super::section::{self, Section, SectionKey};
+use crate::budget::Write;
 use crate::encoding::{Input, put_bytes, put_varint};
 use crate::engine::{Engine, Fault};
 use crate::log::ReadError;
@@ -280,7 +281,7 @@ pub(crate) fn delete_run(engine: &Engine, run: u64, stop: &dyn Fn() -> bool) -> 
         if section::run_of(&key) != Some(run) {
             break;
         }
-        let write = crate::budget::Write::Deletion { bytes };
+        let write = Write::Deletions { keys: 1, bytes };
         engine.write_when_admitted(write)?.delete_run(&key, bytes)?;
         from = engine.run_key_from(&key)?;
     }

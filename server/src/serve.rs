@@ -14,10 +14,11 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
-/// HTTP/2 window of a stream and of a connection. Large enough that one reader on loopback is never
-/// stopped by it, small enough that a thousand stalled bodies stay affordable.
-const STREAM_WINDOW_BYTES: u32 = 1_024 * 1_024;
-const CONNECTION_WINDOW_BYTES: u32 = 8 * 1_024 * 1_024;
+/// What a client may send before the server has taken it, on a stream and on a connection. Large
+/// enough for an append session at full speed, small enough that a thousand connections whose bodies
+/// wait for room stay affordable. What the server sends is bounded by the client's windows.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1_024;
+const CONNECTION_WINDOW_BYTES: u32 = 1_024 * 1_024;
 
 /// Clients that vanish without a word are noticed by pings.
 const PING_INTERVAL: Duration = Duration::from_secs(10);

@@ -92,3 +92,8 @@ pub use subscribe::{SubscribeCall, Subscription};
 
 #[cfg(test)]
 mod tests;
+
+/// The samples of the README compile against this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,10 +1,13 @@
 //! Many writers at once, on several threads.
 
-use crate::support::{Any, append, exact, name, open, open_with};
-use icecore_core::{DeleteKind, Error, ExpectedRevision, Revision};
+use crate::support::{
+    Any, NoStream, TestStore, append, exact, name, open, open_with, outcome, settle,
+};
+use icecore_core::{Append, Appended, DeleteKind, Error, ExpectedRevision, Result, Revision};
 use icecore_eventstore::StoreConfig;
 use std::sync::Arc;
 use tokio::sync::Barrier;
+use tokio::task::JoinHandle;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_64_writers_exactly_one_wins_each_revision() {
@@ -84,4 +87,67 @@ async fn a_small_cache_forgets_nothing_that_matters() {
         writer.await.unwrap();
     }
     crate::support::check_log(&store.log().await);
+}
+
+/// Sends the append and lets it go as far as it can.
+async fn send(store: &TestStore, append: Append) -> JoinHandle<Result<Appended>> {
+    let store = store.store.clone();
+    let task = tokio::spawn(async move { store.append(append).await });
+    settle().await;
+    task
+}
+
+/// The writer takes one append at a time, one waits in its queue, and the others wait for that; it
+/// remembers two streams and one id.
+async fn open_narrow() -> TestStore {
+    let config = StoreConfig {
+        stream_states: 1,
+        id_window_events: 1,
+        group_appends: 1,
+        queue_appends: 1,
+        ..StoreConfig::default()
+    };
+    open_with(config).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_cache_forgot_is_not_believed() {
+    let store = open_narrow().await;
+    store.storage.hold();
+    let mut sent = Vec::new();
+    // The last one reads that there is no stream, waits, and is decided when the stream is there
+    // and has been forgotten.
+    let streams = ["in-flight", "gathered", "s", "t", "u", "v", "s"];
+    for (stream, id) in streams.into_iter().zip(1..) {
+        sent.push(send(&store, append(stream, NoStream, &[id])).await);
+    }
+    store.storage.release_all();
+    let mut found = Vec::new();
+    for task in sent {
+        found.push(outcome(&task.await.unwrap()));
+    }
+    let wanted = ["ok 0@1", "ok 0@2", "ok 0@3", "ok 0@4", "ok 0@5", "ok 0@6"];
+    assert_eq!(found[..6], wanted);
+    assert_eq!(found[6], "wrong");
+    crate::support::check_log(&store.log().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_that_were_read_before_the_last_of_them_was_written_are_read_again() {
+    let store = open_narrow().await;
+    store.put("s", NoStream, &[1]).await.unwrap();
+    store.put("other", NoStream, &[50]).await.unwrap();
+    store.storage.hold();
+    let first = send(&store, append("in-flight", NoStream, &[60])).await;
+    let second = send(&store, append("gathered", NoStream, &[61])).await;
+    let retry = send(&store, append("s", NoStream, &[1, 2])).await;
+    let missing = send(&store, append("s", exact(0), &[2])).await;
+    let third = send(&store, append("other", Any, &[51])).await;
+    store.storage.release_one();
+    settle().await;
+    store.storage.release_all();
+    for task in [first, second, missing, third] {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(outcome(&retry.await.unwrap()), "ok 1@5");
 }

@@ -255,6 +255,11 @@ impl FaultyStorage {
         self.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
+    /// Lets one commit go on.
+    pub(crate) fn release_one(&self) {
+        self.gate.add_permits(1);
+    }
+
     /// Commits no longer wait.
     pub(crate) fn release_all(&self) {
         self.gate.add_permits(Semaphore::MAX_PERMITS / 2);

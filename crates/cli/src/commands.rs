@@ -1,0 +1,85 @@
+//! The commands, one file each, and what all of them need: a connection.
+
+pub(crate) mod append;
+pub(crate) mod categories;
+pub(crate) mod completions;
+pub(crate) mod delete;
+pub(crate) mod metadata;
+pub(crate) mod read;
+pub(crate) mod serve;
+pub(crate) mod stats;
+pub(crate) mod stream;
+pub(crate) mod streams;
+pub(crate) mod subscribe;
+pub(crate) mod truncate;
+
+use crate::args::{Cli, Command, ConnectionArgs};
+use crate::{logging, output};
+use anyhow::Result;
+use icecore_client::{Appended, Client, RetryPolicy};
+
+/// A command is tried this often when the server goes away under it.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(cli: Cli) -> Result<()> {
+    if let Command::Serve(args) = cli.command {
+        return serve::run(*args).await;
+    }
+    logging::of_a_client()?;
+    let connection = &cli.connection;
+    match cli.command {
+        Command::Serve(_) => unreachable!("it was run above"),
+        Command::Append(args) => append::run(*args, connection).await,
+        Command::Read(args) => read::run(*args, connection).await,
+        Command::Subscribe(args) => subscribe::run(*args, connection).await,
+        Command::Streams(args) => streams::run(args, connection).await,
+        Command::Categories(args) => categories::run(args, connection).await,
+        Command::Stream(args) => stream::run(args, connection).await,
+        Command::Metadata(args) => metadata::run(args, connection).await,
+        Command::Truncate(args) => truncate::run(args, connection).await,
+        Command::Delete(args) => delete::run(args, connection).await,
+        Command::Stats(args) => stats::run(args, connection).await,
+        Command::Completions(args) => completions::run(args),
+    }
+}
+
+/// Connects now, so that a server that is not there is noticed before anything else is done.
+async fn connect(connection: &ConnectionArgs) -> Result<Client> {
+    let retry = RetryPolicy {
+        attempts_max: ATTEMPTS_MAX,
+        ..RetryPolicy::CALLS
+    };
+    connect_with(connection, retry).await
+}
+
+async fn connect_with(connection: &ConnectionArgs, retry: RetryPolicy) -> Result<Client> {
+    let ConnectionArgs { server, timeout } = connection;
+    let url = if server.contains("://") {
+        server.clone()
+    } else {
+        format!("http://{server}")
+    };
+    let client = Client::builder(url)
+        .connect_timeout(*timeout)
+        .call_timeout(*timeout);
+    Ok(client.retry(retry).connect().await?)
+}
+
+/// Shows where a change of a stream stands in the log.
+fn show_change(
+    format: output::Format,
+    what: &str,
+    stream: &str,
+    appended: &Appended,
+) -> Result<()> {
+    let position = appended.last_position;
+    let properties = [
+        (what, stream.to_owned()),
+        ("position", position.to_string()),
+    ];
+    output::show_properties(format, &properties, |json| {
+        json.string("stream", stream)?;
+        json.number("position", position.get())
+    })
+}

@@ -1,0 +1,232 @@
+//! `icecore append`: events for one stream, all of them or none.
+
+use super::connect;
+use crate::args::{ConnectionArgs, event_type, expected, id, stream_name, tag};
+use crate::exit::Usage;
+use crate::output::{self, OutputArgs};
+use crate::{input, ndjson};
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use clap::Args;
+use icecore_client::{
+    Append, AppendBuilder, Appended, Condition, ContentType, Error, EventData, EventType,
+    ExpectedRevision, Position, Query, QueryItem, StreamName, Tag, new_event_id,
+};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// Append one event to a stream, or many at once: all of them or none
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  icecore append order-1 --type OrderPlaced --data '{\"total\":12}' --expected no-stream
+  icecore append order-1 --type OrderPaid --data '{}' --expected 0 --tag order:1
+  echo '{\"type\":\"OrderShipped\",\"data\":{\"parcels\":2}}' | icecore append order-1 --from -
+  icecore append seat-7 --type SeatBooked --data '{}' --tag seat:7 \\
+      --condition-type SeatBooked --condition-tag seat:7      # only if nobody has booked it")]
+pub(crate) struct AppendArgs {
+    /// The stream
+    #[arg(value_parser = stream_name)]
+    stream: StreamName,
+    /// Type of the event
+    #[arg(
+        long = "type",
+        value_name = "T",
+        value_parser = event_type,
+        required_unless_present = "from",
+        conflicts_with = "from"
+    )]
+    event_type: Option<EventType>,
+    /// Data of the event: JSON, a file with it, or - for standard input
+    #[arg(
+        long,
+        value_name = "JSON|@FILE|-",
+        required_unless_present = "from",
+        conflicts_with = "from",
+        allow_negative_numbers = true
+    )]
+    data: Option<String>,
+    /// Metadata of the event, like who did it and why
+    #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "from")]
+    metadata: Option<String>,
+    /// Label of the event, like order:1; may be repeated
+    #[arg(long = "tag", value_name = "K:V", value_parser = tag, conflicts_with = "from")]
+    tags: Vec<Tag>,
+    /// Id of the event: sent again with the same id, it is written once [default: a new one]
+    #[arg(long, value_name = "UUID", value_parser = id, conflicts_with = "from")]
+    id: Option<Uuid>,
+    /// What the data is; anything but application/json is not looked at
+    #[arg(
+        long,
+        value_name = "TYPE",
+        default_value = "application/json",
+        conflicts_with = "from"
+    )]
+    content_type: String,
+    /// Many events, one JSON object a line with type, data or data_base64, and as wanted metadata or
+    /// metadata_base64, tags, id, content_type; - is standard input
+    #[arg(long, value_name = "FILE|-")]
+    from: Option<PathBuf>,
+    /// What the stream must be like: any, no-stream, exists, or the revision of its last event
+    #[arg(
+        long,
+        value_name = "REVISION",
+        default_value = "any",
+        value_parser = expected,
+        allow_negative_numbers = true
+    )]
+    expected: ExpectedRevision,
+    #[command(flatten)]
+    condition: ConditionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Condition (refuse if an event in any stream matches all of this)")]
+struct ConditionArgs {
+    /// An event of this type; given again: or of that type
+    #[arg(long = "condition-type", value_name = "T", value_parser = event_type, group = "condition")]
+    condition_types: Vec<EventType>,
+    /// An event with this tag; given again: and with that tag
+    #[arg(long = "condition-tag", value_name = "K:V", value_parser = tag, group = "condition")]
+    condition_tags: Vec<Tag>,
+    /// Only events after this position count
+    #[arg(
+        long = "condition-after",
+        value_name = "N",
+        default_value_t = 0,
+        requires = "condition"
+    )]
+    condition_after: u64,
+}
+
+pub(crate) async fn run(args: AppendArgs, connection: &ConnectionArgs) -> Result<()> {
+    let events = args.events()?;
+    let hint = retry_hint(&args, &events);
+    let format = args.output.format();
+    let append = args.append(events)?;
+    let client = connect(connection).await?;
+    let appended = match client.append_request(&append).await {
+        Err(error @ Error::OutcomeUnknown { .. }) => return Err(error).context(hint),
+        other => other?,
+    };
+    show(format, &append, &appended)
+}
+
+impl AppendArgs {
+    fn events(&self) -> Result<Vec<EventData>> {
+        match &self.from {
+            Some(path) => lines(path),
+            None => Ok(vec![self.event()?]),
+        }
+    }
+
+    fn event(&self) -> Result<EventData> {
+        let (Some(event_type), Some(data)) = (&self.event_type, &self.data) else {
+            return Err(Usage::new("--type and --data make an event").into());
+        };
+        if data == "-" && self.metadata.as_deref() == Some("-") {
+            return Err(Usage::new("--data and --metadata cannot both be standard input").into());
+        }
+        let content_type = ContentType::new(self.content_type.clone())?;
+        let data = match content_type.is_json() {
+            true => input::json("--data", data)
+                .context("data of another kind goes with --content-type application/octet-stream"),
+            false => input::value("--data", data),
+        };
+        let metadata = self
+            .metadata
+            .as_deref()
+            .map(|json| input::json("--metadata", json));
+        Ok(EventData {
+            id: self.id.unwrap_or_else(new_event_id),
+            event_type: event_type.clone(),
+            content_type,
+            data: data?,
+            metadata: metadata.transpose()?.unwrap_or_default(),
+            tags: self.tags.clone(),
+        })
+    }
+
+    fn append(self, events: Vec<EventData>) -> Result<Append> {
+        let mut append = AppendBuilder::default();
+        let stream = append.stream(self.stream, self.expected)?;
+        for event in events {
+            append.event(stream, event, None)?;
+        }
+        if let Some(condition) = self.condition.condition()? {
+            append.condition(condition);
+        }
+        Ok(append.build()?)
+    }
+}
+
+impl ConditionArgs {
+    fn condition(self) -> Result<Option<Condition>> {
+        let (types, tags) = (self.condition_types, self.condition_tags);
+        if types.is_empty() && tags.is_empty() {
+            return Ok(None);
+        }
+        let query = Query::new(vec![QueryItem { types, tags }])?;
+        Ok(Some(Condition {
+            query,
+            after: Position::new(self.condition_after),
+        }))
+    }
+}
+
+/// The events of a file, one a line; empty lines are left out.
+fn lines(path: &Path) -> Result<Vec<EventData>> {
+    let text: Bytes = input::file_or_stdin(path)?;
+    let lines = text
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .enumerate();
+    let events = lines.filter(|(_, line)| !line.is_empty()).map(|(n, line)| {
+        ndjson::append_line(line, new_event_id).map_err(|error| {
+            let (path, n) = (path.display(), n + 1);
+            Usage::new(format!("{path}, line {n}: {error}; nothing was written")).into()
+        })
+    });
+    let events = events.collect::<Result<Vec<_>>>()?;
+    if events.is_empty() {
+        return Err(Usage::new(format!("{} holds no events", path.display())).into());
+    }
+    Ok(events)
+}
+
+/// What to do when nobody knows whether the append was written.
+fn retry_hint(args: &AppendArgs, events: &[EventData]) -> String {
+    match (&args.from, events) {
+        (None, [event]) => format!("repeat it with --id {}: it is written once", event.id),
+        _ => format!(
+            "see whether it was written: icecore read {} --backwards",
+            args.stream
+        ),
+    }
+}
+
+fn show(format: output::Format, append: &Append, appended: &Appended) -> Result<()> {
+    let revision = appended
+        .streams
+        .first()
+        .and_then(|stream| stream.last_revision);
+    let revision = revision.context("read the revision in the server's answer")?;
+    let stream = append.streams()[0].stream.as_str();
+    let count = append.events().len();
+    let mut properties = vec![
+        ("stream", stream.to_owned()),
+        ("revision", revision.to_string()),
+        ("position", appended.last_position.to_string()),
+    ];
+    if count > 1 {
+        properties.push(("events", count.to_string()));
+    }
+    output::show_properties(format, &properties, |json| {
+        json.string("stream", stream)?;
+        json.number("revision", revision.get())?;
+        json.number("position", appended.last_position.get())?;
+        json.number("events", count as u64)
+    })
+}

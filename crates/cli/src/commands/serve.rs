@@ -1,0 +1,108 @@
+//! `icecore serve`: the store as a process, until a signal ends it.
+
+use crate::config::Settings;
+use crate::logging;
+use crate::output::note;
+use crate::signals::Ending;
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use icecore_client::Error;
+use icecore_server::ServeError;
+use std::path::PathBuf;
+use std::process::exit;
+use tokio::net::TcpListener;
+
+/// Run the store until Ctrl-C or SIGTERM
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  icecore serve
+  icecore serve --listen 0.0.0.0:2113 --data /var/lib/icecore --log-format json
+  icecore serve --config /etc/icecore.toml     # lines like: listen = \"0.0.0.0:2113\"
+
+Every option is also an environment variable and a key of the file (the flag's name with `_`).
+A flag wins over the environment, that over the file. RUST_LOG says what is logged, like
+RUST_LOG=debug; without it: info.")]
+pub(crate) struct ServeArgs {
+    /// Configuration file in TOML
+    #[arg(long, env = "ICECORE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(crate) async fn run(args: ServeArgs) -> Result<()> {
+    let file = args
+        .config
+        .as_deref()
+        .map(Settings::from_file)
+        .transpose()?;
+    let config = args.settings.or(file.unwrap_or_default()).check()?;
+    logging::of_the_server(config.log_format)?;
+    let ending = Ending::listen()?;
+    let listener = listen(&config.listen).await?;
+    let data = Place(config.data);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %data, "starting");
+    let served = icecore_server::serve(listener, config.server, shutdown(ending)).await;
+    served.map_err(|error| explain(error, &data))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(address: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; choose another address with --listen")
+    })
+}
+
+/// Completes with the first signal. The second one ends the process on the spot: what was
+/// acknowledged is durable anyway.
+async fn shutdown(mut ending: Ending) {
+    ending.wait().await;
+    tracing::info!("signal received, once more ends it at once");
+    tokio::spawn(async move {
+        ending.wait().await;
+        note("ended at once by a second signal");
+        exit(1);
+    });
+}
+
+/// Where the data is, for messages.
+struct Place(Option<PathBuf>);
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(directory) => directory.display().fmt(f),
+            None => f.write_str("memory"),
+        }
+    }
+}
+
+/// Why the server ended, and what the operator can do. These are no errors of a call, so they all
+/// end with the same code.
+fn explain(error: ServeError, data: &Place) -> anyhow::Error {
+    match error {
+        ServeError::Open(error) => anyhow!("cannot open the store in {data}: {}", reason(&error)),
+        ServeError::Failed(error) => anyhow!(
+            "the store in {data} failed and takes no appends any more: {}\n\
+             what was acknowledged is safe; check the disk and its free space, then start it again",
+            reason(&error)
+        ),
+        ServeError::Close(error) => anyhow!(
+            "the store in {data} could not be closed in order: {}\n\
+             what was acknowledged is safe; the next start takes a little longer",
+            reason(&error)
+        ),
+    }
+}
+
+/// What an operator needs of an error, without what a caller of the store would do about it.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Unavailable { reason }
+        | Error::Corrupted { reason }
+        | Error::Internal { reason, .. } => reason.clone(),
+        other => other.to_string(),
+    }
+}

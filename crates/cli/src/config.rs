@@ -1,0 +1,411 @@
+//! What `serve` is told: flags over environment over file over defaults, read once and checked into
+//! one [`Config`]. Every setting can be given in all three places.
+
+use crate::args::duration;
+use crate::exit::Usage;
+use anyhow::{Context as _, Result};
+use icecore_server::Engine;
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+const MIB: u64 = 1_024 * 1_024;
+
+/// Caches smaller than this help nobody.
+const CACHE_BYTES_MIN: u64 = MIB;
+
+/// The newest events in memory must at least be those of one commit.
+const RING_BYTES_MIN: u64 = 4 * MIB;
+
+/// What was set, by flags and environment or by a file. The name in a file is that of the flag, with
+/// `_` for `-`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:2113]
+    #[arg(long, env = "ICECORE_LISTEN", value_name = "ADDR")]
+    listen: Option<String>,
+    /// Directory of the data; made if it is not there [default: ./icecore-data]
+    #[arg(long, env = "ICECORE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where events live [default: sled]
+    #[arg(long, env = "ICECORE_ENGINE", value_name = "ENGINE")]
+    engine: Option<EngineKind>,
+    /// Form of the log on standard error; RUST_LOG says what is logged [default: text]
+    #[arg(long, env = "ICECORE_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Cache of the engine, like 128MiB [default: 128MiB]
+    #[arg(long, env = "ICECORE_SLED_CACHE_BYTES", value_name = "SIZE")]
+    sled_cache_bytes: Option<ByteSize>,
+    /// Cache of events that were read [default: 64MiB]
+    #[arg(long, env = "ICECORE_CHUNK_CACHE_BYTES", value_name = "SIZE")]
+    chunk_cache_bytes: Option<ByteSize>,
+    /// Newest events kept in memory for subscriptions [default: 32MiB]
+    #[arg(long, env = "ICECORE_RING_BYTES", value_name = "SIZE")]
+    ring_bytes: Option<ByteSize>,
+    /// Appends that are received and written at a time, at least 81MiB [default: 81MiB]
+    #[arg(long, env = "ICECORE_IN_FLIGHT_BYTES", value_name = "SIZE")]
+    in_flight_bytes: Option<ByteSize>,
+    /// Newest events whose ids are remembered, so that appends can be retried [default: 524288]
+    #[arg(long, env = "ICECORE_ID_WINDOW_EVENTS", value_name = "N")]
+    id_window_events: Option<usize>,
+    /// Events that the check of one condition may look at [default: 100000]
+    #[arg(long, env = "ICECORE_CONDITION_EVENTS", value_name = "N")]
+    condition_events: Option<usize>,
+    /// How long an append waits for room before it is refused [default: 5s]
+    #[arg(long, env = "ICECORE_ADMISSION_TIMEOUT", value_name = "TIME")]
+    admission_timeout: Option<Span>,
+    /// How long open calls may take to end at a shutdown [default: 3s]
+    #[arg(long, env = "ICECORE_SHUTDOWN_TIMEOUT", value_name = "TIME")]
+    shutdown_timeout: Option<Span>,
+}
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Where to listen, as it was given.
+    pub(crate) listen: String,
+    /// The data directory; `None` when nothing is kept.
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) server: icecore_server::Config,
+}
+
+/// Which engine keeps the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EngineKind {
+    /// On disk, in the data directory
+    Sled,
+    /// In memory: everything is forgotten at the end; for tests
+    Memory,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    pub(crate) fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Usage::new(format!(
+                "cannot read the configuration {}: {error}",
+                path.display()
+            ))
+        })?;
+        Self::from_toml(&text)
+            .map_err(|reason| Usage::new(format!("configuration {}: {reason}", path.display())))
+            .map_err(Into::into)
+    }
+
+    fn from_toml(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+    }
+
+    /// These settings, and those of `other` where nothing is set here.
+    #[must_use]
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            listen: self.listen.or(other.listen),
+            data: self.data.or(other.data),
+            engine: self.engine.or(other.engine),
+            log_format: self.log_format.or(other.log_format),
+            sled_cache_bytes: self.sled_cache_bytes.or(other.sled_cache_bytes),
+            chunk_cache_bytes: self.chunk_cache_bytes.or(other.chunk_cache_bytes),
+            ring_bytes: self.ring_bytes.or(other.ring_bytes),
+            in_flight_bytes: self.in_flight_bytes.or(other.in_flight_bytes),
+            id_window_events: self.id_window_events.or(other.id_window_events),
+            condition_events: self.condition_events.or(other.condition_events),
+            admission_timeout: self.admission_timeout.or(other.admission_timeout),
+            shutdown_timeout: self.shutdown_timeout.or(other.shutdown_timeout),
+        }
+    }
+
+    /// Puts the defaults in and checks the whole.
+    pub(crate) fn check(self) -> Result<Config> {
+        let listen = self
+            .listen
+            .clone()
+            .unwrap_or_else(|| "127.0.0.1:2113".to_owned());
+        check_address(&listen)?;
+        let data = match self.engine.unwrap_or(EngineKind::Sled) {
+            EngineKind::Sled => Some(self.directory()?),
+            EngineKind::Memory => None,
+        };
+        let engine = match &data {
+            Some(directory) => self.sled(directory)?,
+            None => Engine::Memory,
+        };
+        let log_format = self.log_format.unwrap_or(LogFormat::Text);
+        let server = self.server(icecore_server::Config::new(engine))?;
+        Ok(Config {
+            listen,
+            data,
+            log_format,
+            server,
+        })
+    }
+
+    fn directory(&self) -> Result<PathBuf> {
+        let directory = self
+            .data
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("./icecore-data"));
+        if directory.as_os_str().is_empty() {
+            return Err(Usage::new("data: the name of the directory is empty").into());
+        }
+        Ok(directory)
+    }
+
+    fn sled(&self, directory: &Path) -> Result<Engine> {
+        let mut engine = Engine::sled(directory);
+        if let Engine::Sled {
+            cache_bytes,
+            chunk_cache_bytes,
+            ..
+        } = &mut engine
+        {
+            let (name, least) = ("sled-cache-bytes", CACHE_BYTES_MIN);
+            set_bytes(cache_bytes, name, self.sled_cache_bytes, least)?;
+            let name = "chunk-cache-bytes";
+            set_bytes(chunk_cache_bytes, name, self.chunk_cache_bytes, least)?;
+        }
+        Ok(engine)
+    }
+
+    fn server(&self, mut config: icecore_server::Config) -> Result<icecore_server::Config> {
+        let store = &mut config.store;
+        set_bytes(
+            &mut store.ring_bytes,
+            "ring-bytes",
+            self.ring_bytes,
+            RING_BYTES_MIN,
+        )?;
+        // Less than this would not let one append of the largest size pass.
+        store.in_flight_bytes = 0;
+        store.in_flight_bytes = store.in_flight_bytes();
+        let (name, least) = ("in-flight-bytes", store.in_flight_bytes as u64);
+        set_bytes(
+            &mut store.in_flight_bytes,
+            name,
+            self.in_flight_bytes,
+            least,
+        )?;
+        if let Some(events) = self.id_window_events {
+            store.id_window_events = events;
+        }
+        if let Some(events) = self.condition_events {
+            store.condition_events = events;
+        }
+        if let Some(Span(timeout)) = self.admission_timeout {
+            config.admission_timeout = timeout;
+        }
+        if let Some(Span(timeout)) = self.shutdown_timeout {
+            config.shutdown_timeout = timeout;
+        }
+        Ok(config)
+    }
+}
+
+fn check_address(listen: &str) -> Result<()> {
+    let port = listen.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(Usage::new(format!(
+            "listen: `{listen}` is no address with a port like 127.0.0.1:2113"
+        ))
+        .into()),
+    }
+}
+
+fn set_bytes(target: &mut usize, name: &str, size: Option<ByteSize>, least: u64) -> Result<()> {
+    let Some(ByteSize(bytes)) = size else {
+        return Ok(());
+    };
+    if bytes < least {
+        let least = ByteSize(least);
+        return Err(Usage::new(format!(
+            "{name}: {} is too little, at least {least}",
+            ByteSize(bytes)
+        ))
+        .into());
+    }
+    *target = usize::try_from(bytes).with_context(|| format!("take {bytes} for {name}"))?;
+    Ok(())
+}
+
+/// A number of bytes, written `1048576`, `1024KiB`, `1MiB` or `2GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteSize(u64);
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let split = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let factor = match unit.trim() {
+            "" | "B" => 1,
+            "KiB" => 1_024,
+            "MiB" => MIB,
+            "GiB" => 1_024 * MIB,
+            _ => return Err(format!("`{text}` is no size like 1048576, 64MiB or 2GiB")),
+        };
+        let number: Option<u64> = number.parse().ok();
+        let bytes = number.and_then(|number| number.checked_mul(factor));
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no size like 1048576, 64MiB or 2GiB"))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes > 0 && bytes.is_multiple_of(MIB) => write!(f, "{}MiB", bytes / MIB),
+            bytes => bytes.fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Size;
+        impl Visitor<'_> for Size {
+            type Value = ByteSize;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size like 1048576 or \"64MiB\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
+                let bytes = u64::try_from(bytes);
+                bytes
+                    .map(ByteSize)
+                    .map_err(|_| E::custom("a size is not negative"))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        from.deserialize_any(Size)
+    }
+}
+
+/// A time like `500ms`, `5s` or `2m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        duration(text).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse()
+            .map_err(|reason| de::Error::custom(format!("`{text}`: {reason}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn toml(text: &str) -> Settings {
+        Settings::from_toml(text).unwrap()
+    }
+
+    fn refusal(settings: Settings) -> String {
+        settings.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_set_first_wins() {
+        let flags = toml("listen = '127.0.0.1:1'\nring_bytes = '8MiB'");
+        let file = toml("listen = '127.0.0.1:2'\ndata = '/d'\nshutdown_timeout = '250ms'");
+        let config = flags.or(file).check().unwrap();
+        assert_eq!(config.listen, "127.0.0.1:1");
+        assert_eq!(config.data.as_deref(), Some(Path::new("/d")));
+        assert_eq!(config.server.store.ring_bytes, 8 * 1_024 * 1_024);
+        assert_eq!(config.server.shutdown_timeout, Duration::from_millis(250));
+        assert_eq!(config.server.store.id_window_events, 524_288);
+        assert_eq!(config.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn a_file_sets_everything_that_a_flag_sets() {
+        let settings = toml(
+            "listen = '[::1]:0'\ndata = 'd'\nengine = 'sled'\nlog_format = 'json'\n\
+             sled_cache_bytes = 67108864\nchunk_cache_bytes = '1GiB'\nring_bytes = '5MiB'\n\
+             in_flight_bytes = '100MiB'\nid_window_events = 10\ncondition_events = 20\n\
+             admission_timeout = '1s'\nshutdown_timeout = '2s'",
+        );
+        assert!(
+            format!("{settings:?}").matches("Some(").count() >= 12,
+            "{settings:?}"
+        );
+        assert!(!format!("{settings:?}").contains("None"), "{settings:?}");
+        let config = settings.check().unwrap();
+        let Engine::Sled {
+            cache_bytes,
+            chunk_cache_bytes,
+            ..
+        } = config.server.engine
+        else {
+            panic!("not sled");
+        };
+        assert_eq!((cache_bytes, chunk_cache_bytes), (64 << 20, 1 << 30));
+        assert_eq!(config.server.store.in_flight_bytes, 100 << 20);
+        assert_eq!(config.server.store.condition_events, 20);
+        assert_eq!(config.server.admission_timeout, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_mistake_in_a_file_is_named() {
+        for (text, named) in [
+            ("lisen = 'x'", "unknown field `lisen`"),
+            ("ring_bytes = '5MB'", "`5MB` is no size"),
+            ("ring_bytes = -1", "not negative"),
+            ("engine = 'rocks'", "`rocks`"),
+            ("shutdown_timeout = '5'", "no time like"),
+            ("listen", "TOML parse error"),
+        ] {
+            let error = Settings::from_toml(text).unwrap_err();
+            assert!(error.contains(named), "{text} gave {error}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused() {
+        assert!(refusal(toml("listen = 'localhost'")).contains("`localhost` is no address"));
+        assert!(
+            refusal(toml("in_flight_bytes = '80MiB'"))
+                .contains("80MiB is too little, at least 81MiB")
+        );
+        assert!(refusal(toml("data = ''")).contains("is empty"));
+        assert!(refusal(toml("ring_bytes = 1")).contains("1 is too little"));
+    }
+
+    #[test]
+    fn memory_needs_no_directory() {
+        assert_eq!(toml("engine = 'memory'").check().unwrap().data, None);
+    }
+}

@@ -41,6 +41,9 @@ pub const PAGE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 /// Most events in a page.
 pub const PAGE_EVENTS_MAX: usize = 4_096;
 
+/// Largest metadata of a stream, in bytes of its JSON object (inclusive). The writer reads it.
+pub const STREAM_METADATA_BYTES_MAX: usize = 64 * 1_024;
+
 /// Most items in a query.
 pub const QUERY_ITEMS_MAX: usize = 64;
 

@@ -8,6 +8,7 @@ use crate::store::EventStore;
 use crate::visibility::Visibility;
 use crate::window::Place;
 use crate::writer::stopped;
+use icecore_core::limits::STREAM_METADATA_BYTES_MAX;
 use icecore_core::{
     Append, Appended, Direction, Error, ExpectedRevision, Imported, MissedEvents, PageLimit,
     Position, RecordedEvent, Refusal, Result, Revision, StreamName, Violation, event_types,
@@ -138,6 +139,7 @@ impl EventStore {
     }
 
     async fn hand_over(&self, append: Append, mode: Mode) -> Result<PendingAppend> {
+        check_metadata(&append)?;
         let mut submission = Box::new(Submission::new(append, mode));
         self.read_evidence(&mut submission).await?;
         submission.append = submission.append.detached();
@@ -311,4 +313,22 @@ impl EventStore {
             end: page.end,
         })
     }
+}
+
+/// Holds what goes to metadata streams to a size that the writer can read in passing.
+fn check_metadata(append: &Append) -> Result<()> {
+    for event in append.events() {
+        let stream = &append.streams()[event.stream].stream;
+        let bytes = event.event.data.len();
+        if stream.is_metadata() && bytes > STREAM_METADATA_BYTES_MAX {
+            return Err(Error::invalid(
+                "events.data",
+                format!(
+                    "metadata for `{stream}` is {bytes} bytes, the limit is \
+                     {STREAM_METADATA_BYTES_MAX}"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }

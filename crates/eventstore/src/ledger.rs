@@ -500,14 +500,21 @@ impl<'a> Numbering<'a> {
         }
     }
 
-    /// The recorded time never decreases; an older one that an import brings is kept beside it.
+    /// The recorded time never decreases; an older one that an import brings is kept beside it. An
+    /// imported event without a time goes with the one before it, so that a batch of old history can
+    /// end with an event of the importer's own.
     fn times(&mut self, event: &AppendEvent) -> Result<(Timestamp, Option<Timestamp>), Error> {
         let Some(ImportTimes {
             recorded_at: given,
             created_at,
         }) = event.times
         else {
-            return Ok((self.now.max(self.last_recorded_at), None));
+            let before = self.events.last().map(|event| event.recorded_at);
+            let now = self.now.max(self.last_recorded_at);
+            return match self.candidate.submission.mode {
+                Mode::Verbatim => Ok((before.unwrap_or(now), None)),
+                Mode::Ordinary => Ok((now, None)),
+            };
         };
         if given > self.now.plus_nanos(FUTURE_NANOS_MAX) {
             return Err(Error::invalid(

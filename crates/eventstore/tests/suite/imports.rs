@@ -164,3 +164,33 @@ async fn an_import_that_is_sent_again_is_written_once() {
         .unwrap();
     assert_eq!(outcome(&store.put("s", NoStream, &[3]).await), "ok 2@5");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_without_a_time_goes_with_the_one_before_it() {
+    let store = open().await;
+    let batch = vec![(event(1), None), (event(2), None)];
+    store.import(import("s", batch)).await.unwrap();
+    let times: Vec<_> = store.log().await.iter().map(|e| e.recorded_at).collect();
+    assert_eq!(times, [at(0), at(0)], "the first one takes the clock's");
+
+    let store = open().await;
+    let batch = vec![(event(1), Some(-50)), (event(2), None)];
+    store.import(import("s", batch)).await.unwrap();
+    check(&store, &[-40], &[(-40, None)], 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_that_is_too_large_is_refused() {
+    let store = open().await;
+    let mut large = event(1);
+    large.data = vec![b' '; 65_537].into();
+    let append = Append::to_stream(name("$$s"), Any, vec![large.clone()]).unwrap();
+    assert_eq!(outcome(&store.append(append).await), "invalid events.data");
+    assert!(
+        store
+            .import(import("$$s", vec![(large, None)]))
+            .await
+            .is_err()
+    );
+    assert!(store.log().await.is_empty());
+}

@@ -63,11 +63,7 @@ async fn a_refusal_is_not_sent_again_and_says_what_was_found() {
         },
         kind: ViolationKind::WrongExpectedRevision,
     };
-    let refusal = Refusal {
-        violations: vec![violation],
-        condition: None,
-        missed: Vec::new(),
-    };
+    let refusal = Refusal::new(vec![violation], None);
     let refused = Fault::of(0, Error::Refused(Box::new(refusal.clone())));
     let fake = Fake::new().with_faults([refused]);
     match append(&fake.client().await).await {

@@ -6,8 +6,11 @@ use std::fmt;
 /// An append that was refused. Nothing of it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Every expectation that did not hold, in the order of the append's streams.
+    /// Every expectation that did not hold, in the order of the append's streams. What came in a
+    /// status holds as many as fit there.
     pub violations: Vec<Violation>,
+    /// How many expectations did not hold.
+    pub violations_total: usize,
     /// Position of the first event that the condition excludes, where the condition failed.
     pub condition: Option<Position>,
     /// What the caller had not seen of the streams in `violations`, when it asked for that.
@@ -77,11 +80,27 @@ impl fmt::Display for Violation {
     }
 }
 
+impl Refusal {
+    /// A refusal with all of its violations and no missed events.
+    pub fn new(violations: Vec<Violation>, condition: Option<Position>) -> Self {
+        Self {
+            violations_total: violations.len(),
+            violations,
+            condition,
+            missed: Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("append refused, nothing was written: ")?;
         for (n, violation) in self.violations.iter().enumerate() {
             write!(f, "{}{violation}", if n > 0 { "; " } else { "" })?;
+        }
+        if self.violations_total > self.violations.len() {
+            let more = self.violations_total - self.violations.len();
+            write!(f, "; and {more} more streams")?;
         }
         if let Some(position) = self.condition {
             let separator = if self.violations.is_empty() { "" } else { "; " };

@@ -214,13 +214,7 @@ impl Ledger {
             Err(_) => None,
         };
         let is_refused = !violations.is_empty() || condition.is_some();
-        Ok(is_refused.then(|| {
-            Answer::Refused(Refusal {
-                violations,
-                condition,
-                missed: Vec::new(),
-            })
-        }))
+        Ok(is_refused.then(|| Answer::Refused(Refusal::new(violations, condition))))
     }
 
     /// The first event that the condition excludes: in what the caller checked, then in what came
@@ -326,11 +320,7 @@ fn partly_written(candidate: &Candidate<'_>, found: &[Option<Retry>]) -> Answer 
             kind: ViolationKind::PartlyWritten,
         })
         .collect();
-    Answer::Refused(Refusal {
-        violations,
-        condition: None,
-        missed: Vec::new(),
-    })
+    Answer::Refused(Refusal::new(violations, None))
 }
 
 /// Gives places and times to the events of one append.
@@ -446,16 +436,15 @@ impl<'a> Numbering<'a> {
     fn add(&mut self, event: &AppendEvent) -> Result<(), Answer> {
         let expectation = &self.candidate.append.streams()[event.stream];
         let Some(next) = self.next[event.stream] else {
-            return Err(Answer::Refused(Refusal {
-                violations: vec![Violation {
+            return Err(Answer::Refused(Refusal::new(
+                vec![Violation {
                     stream: expectation.stream.clone(),
                     expected: expectation.expected,
                     state: StreamState::Tombstoned,
                     kind: ViolationKind::StreamDeleted,
                 }],
-                condition: None,
-                missed: Vec::new(),
-            }));
+                None,
+            )));
         };
         let closes = event.event.event_type.as_str() == event_types::STREAM_DELETED;
         self.next[event.stream] = (!closes).then(|| next.next());

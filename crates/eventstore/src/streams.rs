@@ -343,12 +343,7 @@ fn refused(stream: &StreamName, expected: ExpectedRevision, state: StreamState) 
         state,
         kind,
     };
-    let refusal = Refusal {
-        violations: vec![violation],
-        condition: None,
-        missed: Vec::new(),
-    };
-    Error::Refused(Box::new(refusal))
+    Error::Refused(Box::new(Refusal::new(vec![violation], None)))
 }
 
 fn place(event: &RecordedEvent) -> StreamPlace {

@@ -2,7 +2,7 @@
 
 use crate::event::recorded_events;
 use crate::expectation::expected;
-use crate::field::{InField, count, required, stored_stream, stream_bytes, unknown};
+use crate::field::{InField, count, required, size, stored_stream, stream_bytes, unknown};
 use crate::proto;
 use crate::proto::violation::Kind;
 use icecore_core::limits::PAGE_BYTES_MAX;
@@ -17,36 +17,24 @@ const ANSWER_VIOLATION_BYTES_MAX: usize = 512 * 1_024;
 const STATUS_VIOLATION_BYTES_MAX: usize = 2_560;
 
 /// The refusal as it stands in an answer, with the missed events.
-pub(crate) fn in_answer(refusal: Refusal) -> proto::Refusal {
-    let missed = fit_missed(refusal.missed);
+pub(crate) fn in_answer(mut refusal: Refusal) -> proto::Refusal {
+    let missed = fit_missed(std::mem::take(&mut refusal.missed));
     proto::Refusal {
         missed,
-        ..violations(
-            refusal.violations,
-            refusal.condition,
-            ANSWER_VIOLATION_BYTES_MAX,
-        )
+        ..fit_violations(refusal, ANSWER_VIOLATION_BYTES_MAX)
     }
 }
 
 /// The refusal as it stands in the details of a status: without missed events.
 pub(crate) fn in_status(refusal: Refusal) -> proto::Refusal {
-    violations(
-        refusal.violations,
-        refusal.condition,
-        STATUS_VIOLATION_BYTES_MAX,
-    )
+    fit_violations(refusal, STATUS_VIOLATION_BYTES_MAX)
 }
 
-fn violations(
-    violations: Vec<Violation>,
-    condition: Option<Position>,
-    bytes_max: usize,
-) -> proto::Refusal {
-    let total = violations.len();
+/// Keeps as many violations as fit, at least one, and says how many there are.
+fn fit_violations(refusal: Refusal, bytes_max: usize) -> proto::Refusal {
     let mut bytes = 0;
     let mut fitting = Vec::new();
-    for violation in violations {
+    for violation in refusal.violations {
         let violation = proto::Violation::from(violation);
         bytes += violation.encoded_len();
         if bytes > bytes_max && !fitting.is_empty() {
@@ -56,8 +44,8 @@ fn violations(
     }
     proto::Refusal {
         violations: fitting,
-        violations_total: count(total),
-        condition_position: condition.map(Position::get),
+        violations_total: count(refusal.violations_total),
+        condition_position: refusal.condition.map(Position::get),
         missed: Vec::new(),
     }
 }
@@ -143,10 +131,12 @@ impl TryFrom<proto::Refusal> for Refusal {
                 end: missed.end,
             })
         });
+        let violations: Vec<_> = violations
+            .collect::<Result<_>>()
+            .inside(|| "violations".into())?;
         Ok(Self {
-            violations: violations
-                .collect::<Result<_>>()
-                .inside(|| "violations".into())?,
+            violations_total: violations.len().max(size(message.violations_total)),
+            violations,
             condition: message.condition_position.map(Position::new),
             missed: missed.collect::<Result<_>>().inside(|| "missed".into())?,
         })

@@ -22,11 +22,7 @@ fn violation(name: &str, kind: ViolationKind) -> Violation {
 }
 
 fn refused(violations: Vec<Violation>) -> Error {
-    Error::Refused(Box::new(Refusal {
-        violations,
-        condition: Some(Position::new(17)),
-        missed: Vec::new(),
-    }))
+    Error::Refused(Box::new(Refusal::new(violations, Some(Position::new(17)))))
 }
 
 /// One of each variant. The match has no wildcard, so a new variant does not compile until it has a
@@ -195,4 +191,11 @@ fn a_cut_refusal_counts_all_violations() {
     };
     assert!(refusal.violations.len() > 10);
     assert_eq!(refusal.violations_total, 10_000);
+    let shown = refusal.violations.len();
+    let said = Refusal::try_from(refusal).unwrap().to_string();
+    let more = format!(
+        "; and {} more streams; the condition failed",
+        10_000 - shown
+    );
+    assert!(said.contains(&more), "{said}");
 }

@@ -241,8 +241,7 @@ pub(super) fn refusal() -> impl Strategy<Value = Refusal> {
         vec(missed, 0..3),
     )
         .prop_map(|(violations, condition, missed)| Refusal {
-            violations,
-            condition,
             missed,
+            ..Refusal::new(violations, condition)
         })
 }

@@ -2,28 +2,18 @@
 //! times. Nothing here waits, reads or writes; what is missing becomes a [`Need`].
 
 use crate::clock::{Clock, Ids};
-use crate::metadata::StreamMetadata;
-use crate::request::{Answer, Evidence, Mode, Need, Submission, Written};
+use crate::numbering::{LogEnd, Numbering};
+use crate::recent::Recent;
+use crate::request::{Answer, Evidence, Need, Submission, Written};
 use crate::retry::{Retry, RetryCheck};
-use crate::ring::size;
 use crate::state::{StateCache, StreamRecord, base};
 use crate::window::IdWindow;
 use icecore_core::{
-    Append, AppendEvent, Appended, ContentType, Error, EventData, EventType, ImportTimes, Position,
-    RecordedEvent, Refusal, Revision, StoreId, StreamAppended, StreamName, StreamState, Timestamp,
-    Verdict, Violation, ViolationKind, event_types,
+    Append, Appended, Error, Position, RecordedEvent, Refusal, StoreId, StreamAppended, StreamName,
+    StreamState, Timestamp, Verdict, Violation, ViolationKind,
 };
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// How far an imported time may lie in the future.
-const FUTURE_NANOS_MAX: i64 = 60 * 1_000_000_000;
-
-/// Newest events that conditions are compared with here; older ones were checked by the caller.
-const RECENT_EVENTS_MAX: usize = 16_384;
-
-/// Bytes of these events.
-const RECENT_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 
 /// Everything the next decision depends on.
 #[derive(Debug)]
@@ -50,11 +40,11 @@ pub(crate) enum Decision {
 }
 
 /// The append at hand.
-struct Candidate<'a> {
-    submission: &'a Submission,
-    append: &'a Append,
+pub(crate) struct Candidate<'a> {
+    pub(crate) submission: &'a Submission,
+    pub(crate) append: &'a Append,
     /// Of each of the append's streams.
-    records: Vec<StreamRecord>,
+    pub(crate) records: Vec<StreamRecord>,
 }
 
 impl Ledger {
@@ -103,12 +93,12 @@ impl Ledger {
         if let Some(answer) = self.refusal(&candidate)? {
             return Ok(Decision::Settled(answer));
         }
-        let numbered = match self.number(&candidate) {
+        let numbered = match Numbering::of(&candidate, self.end(), &self.ids) {
             Ok(numbered) => numbered,
             Err(answer) => return Ok(Decision::Settled(answer)),
         };
         let written = Written {
-            appended: numbered.appended(),
+            appended: numbered.appended(self.store_id),
             clamped: numbered.clamped,
         };
         if numbered.events.is_empty() {
@@ -241,24 +231,13 @@ impl Ledger {
         Ok(found.map(|found| found.or_else(|| excluded().map(|event| event.position))))
     }
 
-    /// Gives the events their places and times, and adds what they imply.
-    fn number<'a>(&'a self, candidate: &'a Candidate<'a>) -> Result<Numbering<'a>, Answer> {
-        let mut numbering = Numbering::new(self, candidate);
-        let is_ordinary = candidate.submission.mode == Mode::Ordinary;
-        if is_ordinary {
-            for (stream, record) in candidate.written() {
-                numbering.reopen(stream, record);
-            }
+    /// Where the next event goes.
+    fn end(&self) -> LogEnd {
+        LogEnd {
+            position: self.last,
+            recorded_at: self.last_recorded_at,
+            now: self.clock.now(),
         }
-        for event in candidate.append.events() {
-            numbering.add(event)?;
-        }
-        if is_ordinary {
-            for (stream, record) in candidate.written() {
-                numbering.keep_hidden(stream, record);
-            }
-        }
-        Ok(numbering)
     }
 
     /// From here on the events count as written.
@@ -287,7 +266,7 @@ impl Ledger {
 
 impl Candidate<'_> {
     /// Each stream of the append with its state.
-    fn streams(&self) -> impl Iterator<Item = (&StreamName, StreamState)> {
+    pub(crate) fn streams(&self) -> impl Iterator<Item = (&StreamName, StreamState)> {
         let streams = self.append.streams().iter().zip(&self.records);
         streams.map(|(expectation, record)| {
             (&expectation.stream, record.state_of(&expectation.stream))
@@ -295,7 +274,7 @@ impl Candidate<'_> {
     }
 
     /// Each stream that gets events, with its record.
-    fn written(&self) -> impl Iterator<Item = (&StreamName, &StreamRecord)> {
+    pub(crate) fn written(&self) -> impl Iterator<Item = (&StreamName, &StreamRecord)> {
         let streams = self.append.streams().iter().zip(&self.records);
         streams
             .zip(&self.submission.ids)
@@ -321,277 +300,4 @@ fn partly_written(candidate: &Candidate<'_>, found: &[Option<Retry>]) -> Answer 
         })
         .collect();
     Answer::Refused(Refusal::new(violations, None))
-}
-
-/// Gives places and times to the events of one append.
-struct Numbering<'a> {
-    ledger: &'a Ledger,
-    candidate: &'a Candidate<'a>,
-    /// Where the next event of each of the append's streams stands; `None` when it is closed.
-    next: Vec<Option<Revision>>,
-    /// Where each of the append's streams ends for the caller.
-    last: Vec<Option<Revision>>,
-    last_position: Position,
-    events: Vec<RecordedEvent>,
-    now: Timestamp,
-    last_recorded_at: Timestamp,
-    clamped: u64,
-}
-
-impl<'a> Numbering<'a> {
-    fn new(ledger: &'a Ledger, candidate: &'a Candidate<'a>) -> Self {
-        Self {
-            ledger,
-            candidate,
-            next: candidate
-                .streams()
-                .map(|(_, state)| state.next_revision())
-                .collect(),
-            last: candidate
-                .streams()
-                .map(|(_, state)| state.last_revision())
-                .collect(),
-            last_position: ledger.last,
-            events: Vec::with_capacity(candidate.append.events().len()),
-            now: ledger.clock.now(),
-            last_recorded_at: ledger.last_recorded_at,
-            clamped: 0,
-        }
-    }
-
-    /// An append to a soft-deleted stream reopens it; what was there before stays hidden. When the
-    /// append brings metadata itself, that does it: see [`Self::keep_hidden`].
-    fn reopen(&mut self, stream: &StreamName, record: &StreamRecord) {
-        let StreamState::SoftDeleted { last } = record.state_of(stream) else {
-            return;
-        };
-        let metadata_stream = stream.metadata_stream();
-        let mut written = self.candidate.written();
-        if written.any(|(written, _)| Some(written) == metadata_stream.as_ref()) {
-            return;
-        }
-        self.add_metadata(
-            stream,
-            record,
-            &record.metadata.truncated_before(last.next()),
-        );
-    }
-
-    /// New metadata for a soft-deleted stream reopens it too, and must not bring old events back.
-    fn keep_hidden(&mut self, stream: &StreamName, record: &StreamRecord) {
-        let StreamState::SoftDeleted { last } = record.state() else {
-            return;
-        };
-        let Some(of) = stream.metadata_of() else {
-            return;
-        };
-        let written = self
-            .events
-            .iter()
-            .rev()
-            .find(|event| event.stream == *stream);
-        let Some(metadata) = written.map(|event| StreamMetadata::read(&event.data)) else {
-            return;
-        };
-        if metadata.truncate_before.is_none_or(|before| before <= last) {
-            self.add_metadata(&of, record, &metadata.truncated_before(last.next()));
-        }
-    }
-
-    /// Adds a `$metadata` event of the store's own for `stream`.
-    fn add_metadata(
-        &mut self,
-        stream: &StreamName,
-        record: &StreamRecord,
-        metadata: &StreamMetadata,
-    ) {
-        let Some(metadata_stream) = stream.metadata_stream() else {
-            return;
-        };
-        let event = EventData {
-            id: self.ledger.ids.next(),
-            event_type: EventType::new(event_types::METADATA).expect("it is a valid type"),
-            content_type: ContentType::JSON,
-            data: metadata.to_bytes(),
-            metadata: bytes::Bytes::new(),
-            tags: Vec::new(),
-        };
-        let in_append = self
-            .candidate
-            .append
-            .streams()
-            .iter()
-            .position(|s| s.stream == metadata_stream);
-        let own = record
-            .metadata_tail
-            .map_or(Revision::FIRST, |tail| tail.last_revision.next());
-        let revision = in_append.and_then(|index| self.next[index]).unwrap_or(own);
-        if let Some(index) = in_append {
-            self.next[index] = Some(revision.next());
-        }
-        let recorded_at = self.now.max(self.last_recorded_at);
-        self.push(metadata_stream, revision, &event, recorded_at, None);
-    }
-
-    fn add(&mut self, event: &AppendEvent) -> Result<(), Answer> {
-        let expectation = &self.candidate.append.streams()[event.stream];
-        let Some(next) = self.next[event.stream] else {
-            return Err(Answer::Refused(Refusal::new(
-                vec![Violation {
-                    stream: expectation.stream.clone(),
-                    expected: expectation.expected,
-                    state: StreamState::Tombstoned,
-                    kind: ViolationKind::StreamDeleted,
-                }],
-                None,
-            )));
-        };
-        let closes = event.event.event_type.as_str() == event_types::STREAM_DELETED;
-        self.next[event.stream] = (!closes).then(|| next.next());
-        if closes {
-            self.close_metadata(&expectation.stream);
-        }
-        let revision = if closes { Revision::TOMBSTONE } else { next };
-        let (recorded_at, created_at) = self.times(event).map_err(Answer::Failed)?;
-        self.push(
-            expectation.stream.clone(),
-            revision,
-            &event.event,
-            recorded_at,
-            created_at,
-        );
-        self.last[event.stream] = Some(revision);
-        self.last_position = self.ledger.last.plus(self.events.len() as u64);
-        Ok(())
-    }
-
-    /// A metadata stream ends with its stream.
-    fn close_metadata(&mut self, stream: &StreamName) {
-        let metadata_stream = stream.metadata_stream();
-        let mut streams = self.candidate.append.streams().iter();
-        if let Some(index) = streams.position(|s| Some(&s.stream) == metadata_stream.as_ref()) {
-            self.next[index] = None;
-        }
-    }
-
-    /// What the caller is told: of its own events, not of those that the store adds.
-    fn appended(&self) -> Appended {
-        let streams = self.candidate.append.streams().iter().zip(&self.last);
-        Appended {
-            store_id: self.ledger.store_id,
-            last_position: self.last_position,
-            streams: streams
-                .map(|(expectation, last)| StreamAppended {
-                    stream: expectation.stream.clone(),
-                    last_revision: *last,
-                })
-                .collect(),
-        }
-    }
-
-    /// The recorded time never decreases; an older one that an import brings is kept beside it. An
-    /// imported event without a time goes with the one before it, so that a batch of old history can
-    /// end with an event of the importer's own.
-    fn times(&mut self, event: &AppendEvent) -> Result<(Timestamp, Option<Timestamp>), Error> {
-        let Some(ImportTimes {
-            recorded_at: given,
-            created_at,
-        }) = event.times
-        else {
-            let before = self.events.last().map(|event| event.recorded_at);
-            let now = self.now.max(self.last_recorded_at);
-            return match self.candidate.submission.mode {
-                Mode::Verbatim => Ok((before.unwrap_or(now), None)),
-                Mode::Ordinary => Ok((now, None)),
-            };
-        };
-        if given > self.now.plus_nanos(FUTURE_NANOS_MAX) {
-            return Err(Error::invalid(
-                "recorded_at",
-                format!(
-                    "{given} of event {} is more than a minute ahead",
-                    event.event.id
-                ),
-            ));
-        }
-        if given < self.last_recorded_at {
-            self.clamped += 1;
-            return Ok((self.last_recorded_at, created_at.or(Some(given))));
-        }
-        Ok((given, created_at))
-    }
-
-    fn push(
-        &mut self,
-        stream: StreamName,
-        revision: Revision,
-        event: &EventData,
-        recorded_at: Timestamp,
-        created_at: Option<Timestamp>,
-    ) {
-        self.last_recorded_at = recorded_at;
-        let event = event.clone();
-        self.events.push(RecordedEvent {
-            stream,
-            revision,
-            position: self.ledger.last.plus(self.events.len() as u64 + 1),
-            id: event.id,
-            event_type: event.event_type,
-            content_type: event.content_type,
-            data: event.data,
-            metadata: event.metadata,
-            tags: event.tags,
-            recorded_at,
-            created_at,
-        });
-    }
-}
-
-/// The newest decided events, durable or not, for conditions.
-#[derive(Debug)]
-struct Recent {
-    appends: VecDeque<Arc<[RecordedEvent]>>,
-    events: usize,
-    bytes: usize,
-    /// Every event after this position is in here.
-    after: Position,
-}
-
-impl Recent {
-    fn after(after: Position) -> Self {
-        Self {
-            appends: VecDeque::new(),
-            events: 0,
-            bytes: 0,
-            after,
-        }
-    }
-
-    fn push(&mut self, events: Arc<[RecordedEvent]>) {
-        self.events += events.len();
-        self.bytes += size(&events);
-        self.appends.push_back(events);
-        while (self.events > RECENT_EVENTS_MAX || self.bytes > RECENT_BYTES_MAX)
-            && self.appends.len() > 1
-        {
-            let Some(oldest) = self.appends.pop_front() else {
-                break;
-            };
-            self.events -= oldest.len();
-            self.bytes -= size(&oldest);
-            self.after = oldest.last().map_or(self.after, |event| event.position);
-        }
-    }
-
-    fn reaches_back_to(&self, position: Position) -> bool {
-        position >= self.after
-    }
-
-    fn since(&self, position: Position) -> impl Iterator<Item = &RecordedEvent> {
-        let start = self
-            .appends
-            .partition_point(|events| events.last().is_some_and(|last| last.position <= position));
-        let events = self.appends.range(start..).flat_map(|events| events.iter());
-        events.filter(move |event| event.position > position)
-    }
 }

@@ -19,6 +19,7 @@ use icecore_storage::{
     StreamNamePage, StreamTail,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -86,8 +87,11 @@ impl SledStorage {
         let store = Arc::new(Store::new(parts));
         recovery::recover(&store, acknowledged)?;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-        let threads = Threads::start(&store, receiver)
-            .map_err(OpenError::io("start threads for", store.directory.path()))?;
+        let threads = Threads::start(&store, receiver).map_err(|error| {
+            // Those that did start end by themselves.
+            store.closing.store(true, SeqCst);
+            OpenError::io("start threads for", store.directory.path())(error)
+        })?;
         Ok(Self {
             store_id: identity.store_id,
             last_position: store.log.announced(),

@@ -2,8 +2,8 @@
 //! that command.
 
 use crate::commands::{
-    append, categories, completions, delete, metadata, read, serve, stats, stream, streams,
-    subscribe, truncate,
+    append, categories, completions, delete, demo, export, import, metadata, read, serve, stats,
+    stream, streams, subscribe, truncate,
 };
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
@@ -82,7 +82,10 @@ pub(crate) enum Command {
     Metadata(metadata::MetadataArgs),
     Truncate(truncate::TruncateArgs),
     Delete(delete::DeleteArgs),
+    Import(import::ImportArgs),
+    Export(Box<export::ExportArgs>),
     Stats(stats::StatsArgs),
+    Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -146,18 +149,20 @@ impl FilterArgs {
 }
 
 pub(crate) fn system_streams(include: bool) -> SystemStreams {
-    match include {
-        true => SystemStreams::Include,
-        false => SystemStreams::Exclude,
+    if include {
+        SystemStreams::Include
+    } else {
+        SystemStreams::Exclude
     }
 }
 
 /// Reads the name of a stream, also of one that the store derived from another.
 pub(crate) fn stream_name(text: &str) -> Result<StreamName, String> {
     let is_derived = text.starts_with('$') && !text.starts_with("$$");
-    match is_derived {
-        true => reason(StreamName::derived(text.to_owned())),
-        false => reason(StreamName::new(text.to_owned())),
+    if is_derived {
+        reason(StreamName::derived(text.to_owned()))
+    } else {
+        reason(StreamName::new(text.to_owned()))
     }
 }
 

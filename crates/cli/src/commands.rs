@@ -4,6 +4,9 @@ pub(crate) mod append;
 pub(crate) mod categories;
 pub(crate) mod completions;
 pub(crate) mod delete;
+pub(crate) mod demo;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod metadata;
 pub(crate) mod read;
 pub(crate) mod serve;
@@ -39,6 +42,9 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Metadata(args) => metadata::run(args, connection).await,
         Command::Truncate(args) => truncate::run(args, connection).await,
         Command::Delete(args) => delete::run(args, connection).await,
+        Command::Import(args) => import::run(args, connection).await,
+        Command::Export(args) => export::run(*args, connection).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Stats(args) => stats::run(args, connection).await,
         Command::Completions(args) => completions::run(args),
     }

@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     /// Where events live [default: sled]
     #[arg(long, env = "ICECORE_ENGINE", value_name = "ENGINE")]
     engine: Option<EngineKind>,
-    /// Form of the log on standard error; RUST_LOG says what is logged [default: text]
+    /// Form of the log on standard error [default: text]
     #[arg(long, env = "ICECORE_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// Cache of the engine, like 128MiB [default: 128MiB]

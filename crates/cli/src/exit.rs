@@ -2,7 +2,6 @@
 //! knows which error is which code; scripts rely on them.
 
 use icecore_client::{Error, ExpectedRevision, Refusal, StreamState, Violation};
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 /// Exit codes, as the README lists them.
@@ -32,6 +31,11 @@ impl Usage {
         Self(text.into())
     }
 }
+
+/// What to do about an error; as a context it is said after everything else.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Hint(pub(crate) String);
 
 /// Whoever read our output has closed it, like `head` does. That is no error.
 #[derive(Debug, thiserror::Error)]
@@ -75,20 +79,18 @@ fn code(error: &anyhow::Error) -> Code {
 
 /// What happened, and what to do next where that is known.
 fn message(error: &anyhow::Error) -> String {
-    let mut text = String::new();
+    let hint = error.downcast_ref::<Hint>().map(ToString::to_string);
+    let mut causes = Vec::new();
     for cause in error.chain() {
-        if !text.is_empty() {
-            text.push_str(": ");
+        if let Some(error) = cause.downcast_ref::<Error>() {
+            causes.push(explain(error));
+            break;
         }
-        match cause.downcast_ref::<Error>() {
-            Some(error) => {
-                text.push_str(&explain(error));
-                break;
-            }
-            None => write!(text, "{cause}").expect("a String takes all text"),
-        }
+        let cause = cause.to_string();
+        causes.extend((hint.as_ref() != Some(&cause)).then_some(cause));
     }
-    text
+    let hint = hint.map_or_else(String::new, |hint| format!("\n{hint}"));
+    format!("{}{hint}", causes.join(": "))
 }
 
 fn explain(error: &Error) -> String {
@@ -169,13 +171,7 @@ mod tests {
     }
 
     fn refused(violations: Vec<Violation>, condition: Option<Position>) -> anyhow::Error {
-        let missed = Vec::new();
-        Error::Refused(Box::new(Refusal {
-            violations,
-            condition,
-            missed,
-        }))
-        .into()
+        Error::Refused(Box::new(Refusal::new(violations, condition))).into()
     }
 
     #[test]
@@ -239,5 +235,14 @@ mod tests {
             "connect: cannot reach http://127.0.0.1:1: Connection refused\n\
              start it with: icecore serve"
         );
+        let error = Error::OutcomeUnknown {
+            reason: "cut".into(),
+        };
+        let error = anyhow::Error::from(error).context(Hint("repeat it".into()));
+        assert_eq!(
+            message(&error),
+            "outcome unknown, send it again with the same event ids: cut\nrepeat it"
+        );
+        assert_eq!(code(&error), Code::Failed);
     }
 }

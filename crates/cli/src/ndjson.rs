@@ -140,9 +140,10 @@ fn stream(name: Option<&str>) -> Result<StreamName, LineError> {
         )));
     }
     let is_derived = name.starts_with('$') && !name.starts_with("$$");
-    let stream = match is_derived {
-        true => StreamName::derived(name.to_owned()),
-        false => StreamName::new(name.to_owned()),
+    let stream = if is_derived {
+        StreamName::derived(name.to_owned())
+    } else {
+        StreamName::new(name.to_owned())
     };
     Ok(stream?)
 }
@@ -220,7 +221,7 @@ fn payload(
 
 /// Writes a line that `import` reads back as the same event. It carries no position and no revision.
 pub(crate) fn write_export(to: &mut impl Write, event: &RecordedEvent) -> io::Result<()> {
-    let mut line = Object::begin(to)?;
+    let mut line = Object::begin(to);
     line.string("stream", event.stream.as_str())?;
     line.string("type", event.event_type.as_str())?;
     line.string("time", &event.recorded_at.to_string())?;
@@ -247,7 +248,7 @@ pub(crate) fn write_export(to: &mut impl Write, event: &RecordedEvent) -> io::Re
 
 /// Writes a line of `read` or `subscribe`: everything about the event.
 pub(crate) fn write_event(to: &mut impl Write, event: &RecordedEvent) -> io::Result<()> {
-    let mut line = Object::begin(to)?;
+    let mut line = Object::begin(to);
     line.string("stream", event.stream.as_str())?;
     line.number("revision", event.revision.get())?;
     line.number("position", event.position.get())?;
@@ -360,9 +361,9 @@ pub(crate) struct Object<'a, W> {
 }
 
 impl<'a, W: Write> Object<'a, W> {
-    pub(crate) fn begin(to: &'a mut W) -> io::Result<Self> {
+    pub(crate) fn begin(to: &'a mut W) -> Self {
         let separator = b"{";
-        Ok(Self { to, separator })
+        Self { to, separator }
     }
 
     /// `key` must not need escapes.

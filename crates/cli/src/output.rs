@@ -126,7 +126,7 @@ impl Listing {
                 Ok(())
             }
             Format::Json => self.out.write(|out| {
-                let mut object = Object::begin(out)?;
+                let mut object = Object::begin(out);
                 json(&mut object)?;
                 object.end()
             }),
@@ -139,7 +139,7 @@ impl Listing {
             if self.table.is_empty() {
                 note(nothing);
             } else {
-                self.out.line(self.table.trim_fmt())?;
+                self.out.line(print_table(self.table))?;
             }
         }
         self.out.flush()
@@ -159,10 +159,10 @@ pub(crate) fn show_properties(
             for (name, value) in properties {
                 table.add_row(vec![(*name).to_owned(), value.clone()]);
             }
-            out.line(table.trim_fmt())?;
+            out.line(print_table(table))?;
         }
         Format::Json => out.write(|out| {
-            let mut object = Object::begin(out)?;
+            let mut object = Object::begin(out);
             json(&mut object)?;
             object.end()
         })?,
@@ -175,6 +175,13 @@ pub(crate) fn width() -> u16 {
     let columns = std::env::var("COLUMNS").ok();
     let columns = columns.and_then(|columns| columns.parse().ok());
     Table::new().width().or(columns).unwrap_or(WIDTH)
+}
+
+fn print_table(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
 }
 
 fn bare_table(width: u16) -> Table {
@@ -208,12 +215,12 @@ mod tests {
         let mut table = table(&[Column::Text("STREAM"), Column::Number("EVENTS")], 30);
         table.add_row(["order-1", "12"]);
         table.add_row(["a-name-that-is-longer-than-the-line", "1"]);
-        let text = table.trim_fmt();
+        let text = print_table(table);
         assert!(
             text.lines().all(|line| line.chars().count() <= 30),
             "{text}"
         );
-        assert!(text.starts_with(" STREAM"), "{text}");
-        assert!(text.contains(" order-1                   12"), "{text}");
+        assert!(text.starts_with("STREAM"), "{text}");
+        assert!(text.contains("order-1                   12"), "{text}");
     }
 }

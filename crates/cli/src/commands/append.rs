@@ -2,12 +2,12 @@
 
 use super::connect;
 use crate::args::{ConnectionArgs, event_type, expected, id, stream_name, tag};
-use crate::exit::Usage;
+use crate::exit::{Hint, Usage};
 use crate::output::{self, OutputArgs};
 use crate::{input, ndjson};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use icecore_client::{
     Append, AppendBuilder, Appended, Condition, ContentType, Error, EventData, EventType,
     ExpectedRevision, Position, Query, QueryItem, StreamName, Tag, new_event_id,
@@ -63,8 +63,8 @@ pub(crate) struct AppendArgs {
         conflicts_with = "from"
     )]
     content_type: String,
-    /// Many events, one JSON object a line with type, data or data_base64, and as wanted metadata or
-    /// metadata_base64, tags, id, content_type; - is standard input
+    /// Many events, one JSON object a line as import reads them, without stream and time;
+    /// - is standard input
     #[arg(long, value_name = "FILE|-")]
     from: Option<PathBuf>,
     /// What the stream must be like: any, no-stream, exists, or the revision of its last event
@@ -83,13 +83,17 @@ pub(crate) struct AppendArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Condition (refuse if an event in any stream matches all of this)")]
+#[command(
+    next_help_heading = "Condition (refuse if an event in any stream matches all of this)",
+    group = ArgGroup::new("condition").multiple(true).args(["condition_types", "condition_tags"])
+)]
+#[allow(clippy::struct_field_names)] // clap takes the names of all flags from one set.
 struct ConditionArgs {
     /// An event of this type; given again: or of that type
-    #[arg(long = "condition-type", value_name = "T", value_parser = event_type, group = "condition")]
+    #[arg(long = "condition-type", value_name = "T", value_parser = event_type)]
     condition_types: Vec<EventType>,
     /// An event with this tag; given again: and with that tag
-    #[arg(long = "condition-tag", value_name = "K:V", value_parser = tag, group = "condition")]
+    #[arg(long = "condition-tag", value_name = "K:V", value_parser = tag)]
     condition_tags: Vec<Tag>,
     /// Only events after this position count
     #[arg(
@@ -130,10 +134,10 @@ impl AppendArgs {
             return Err(Usage::new("--data and --metadata cannot both be standard input").into());
         }
         let content_type = ContentType::new(self.content_type.clone())?;
-        let data = match content_type.is_json() {
-            true => input::json("--data", data)
-                .context("data of another kind goes with --content-type application/octet-stream"),
-            false => input::value("--data", data),
+        let data = if content_type.is_json() {
+            input::json("--data", data)
+        } else {
+            input::value("--data", data)
         };
         let metadata = self
             .metadata
@@ -197,14 +201,14 @@ fn lines(path: &Path) -> Result<Vec<EventData>> {
 }
 
 /// What to do when nobody knows whether the append was written.
-fn retry_hint(args: &AppendArgs, events: &[EventData]) -> String {
-    match (&args.from, events) {
-        (None, [event]) => format!("repeat it with --id {}: it is written once", event.id),
+fn retry_hint(args: &AppendArgs, events: &[EventData]) -> Hint {
+    Hint(match (&args.from, events) {
+        (None, [event]) => format!("repeat the command with --id {}", event.id),
         _ => format!(
             "see whether it was written: icecore read {} --backwards",
             args.stream
         ),
-    }
+    })
 }
 
 fn show(format: output::Format, append: &Append, appended: &Appended) -> Result<()> {

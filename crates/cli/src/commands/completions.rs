@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, CommandFactory as _, ValueEnum};
 
 /// Print what makes a shell complete icecore's commands and flags
-#[derive(Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 #[command(after_help = "\
 Examples:
   icecore completions bash > ~/.local/share/bash-completion/completions/icecore

@@ -29,9 +29,10 @@ pub(crate) struct DeleteArgs {
 }
 
 pub(crate) async fn run(args: DeleteArgs, connection: &ConnectionArgs) -> Result<()> {
-    let (kind, what) = match args.tombstone {
-        true => (DeleteKind::Tombstone, "deleted for ever"),
-        false => (DeleteKind::Soft, "deleted"),
+    let (kind, what) = if args.tombstone {
+        (DeleteKind::Tombstone, "deleted for ever")
+    } else {
+        (DeleteKind::Soft, "deleted")
     };
     let client = connect(connection).await?;
     let appended = client.delete(&args.stream, args.expected, kind).await?;

@@ -70,9 +70,10 @@ pub(crate) async fn run(args: MetadataArgs, connection: &ConnectionArgs) -> Resu
 async fn show(args: ShowArgs, connection: &ConnectionArgs) -> Result<()> {
     let client = connect(connection).await?;
     let info = client.get_stream(&args.stream).await?;
-    match info.metadata.is_empty() {
-        true => output::print("{}"),
-        false => output::print(String::from_utf8_lossy(&info.metadata)),
+    if info.metadata.is_empty() {
+        output::print("{}")
+    } else {
+        output::print(String::from_utf8_lossy(&info.metadata))
     }
 }
 

@@ -61,9 +61,10 @@ impl ReadArgs {
             Some(stream) => ReadFrom::Stream(stream, self.from.map(Revision::new)),
             None => ReadFrom::All(self.from.map(Position::new)),
         };
-        let direction = match self.backwards {
-            true => Direction::Backwards,
-            false => Direction::Forwards,
+        let direction = if self.backwards {
+            Direction::Backwards
+        } else {
+            Direction::Forwards
         };
         Read {
             from,

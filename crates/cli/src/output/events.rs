@@ -307,7 +307,7 @@ POSITION  STREAM   REVISION  TYPE         DATA
         assert_eq!(rows(80, Scope::All, &events), expected.trim_start());
         let expected = "
 POSITION  TIME                  REVISION  TYPE         DATA
-       1  2012-01-31T00:00:00Z         0  OrderPlaced  {\"customer\":\"Anna Meier…";
+       1  2012-01-31T00:00:00Z         0  OrderPlaced  {\"customer\":\"Anna Meier\"…";
         assert_eq!(rows(80, Scope::OneStream, &events), expected.trim_start());
     }
 

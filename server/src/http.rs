@@ -7,13 +7,13 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use icecore_eventstore::EventStore;
 use icecore_storage::Health;
 use std::time::Instant;
 use tracing::Instrument;
 
-/// The content type of the OpenMetrics text format.
+/// The content type of the `OpenMetrics` text format.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `/health/live`, `/health/ready` and `/metrics`.
@@ -60,7 +60,9 @@ async fn metrics(State(store): State<EventStore>) -> Response {
 /// Answers plain HTTP requests that no route took; lets gRPC calls through.
 pub(crate) async fn only_grpc(request: Request, next: Next) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+    let says_grpc =
+        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if says_grpc && request.version() == Version::HTTP_2 {
         return next.run(request).await;
     }
     let path = request.uri().path();

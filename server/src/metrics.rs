@@ -6,7 +6,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// The metrics in the OpenMetrics text format.
+/// The metrics in the `OpenMetrics` text format.
 pub(crate) async fn render(store: &EventStore) -> Result<String> {
     let mut registry = Registry::with_prefix("icecore");
     store.metrics().register(&mut registry);

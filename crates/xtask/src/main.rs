@@ -9,7 +9,6 @@
     reason = "the commands of a tool print their result"
 )]
 
-mod dependencies;
 #[cfg(test)]
 mod deployment;
 mod tidy;
@@ -30,8 +29,8 @@ struct Arguments {
 /// What can be done.
 #[derive(Subcommand)]
 enum Verb {
-    /// Check what the repository promises about its sources: comments, sizes, words, arrows between
-    /// crates, licences of dependencies
+    /// Check what the repository promises about its sources: comments, sizes, words, and arrows
+    /// between crates
     Tidy,
 }
 

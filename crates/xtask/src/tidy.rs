@@ -6,7 +6,6 @@ mod manifests;
 mod texts;
 mod tokens;
 
-use crate::dependencies;
 use crate::workspace::{self, SourceFile};
 use anyhow::Result;
 use std::process::ExitCode;
@@ -23,7 +22,6 @@ pub(crate) fn run() -> Result<ExitCode> {
     let members = workspace::members()?;
     let mut complaints = sources(&files);
     complaints.extend(arrows::check(&members));
-    complaints.extend(dependencies::check(&workspace::dependencies()?)?);
     for complaint in &complaints {
         println!("{complaint}");
     }

@@ -64,21 +64,3 @@ pub(crate) fn members() -> Result<Metadata> {
     command.manifest_path(root().join("Cargo.toml")).no_deps();
     command.exec().context("ask cargo for the workspace")
 }
-
-/// The workspace and everything that it is built from on this machine.
-pub(crate) fn dependencies() -> Result<Metadata> {
-    let mut command = MetadataCommand::new();
-    command.manifest_path(root().join("Cargo.toml"));
-    let host = format!("--filter-platform={}", host()?);
-    command.other_options(vec!["--locked".into(), host]);
-    command.exec().context("ask cargo for the dependencies")
-}
-
-/// The platform of this machine, as rustc calls it.
-fn host() -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = std::process::Command::new(rustc).arg("-vV").output();
-    let text = String::from_utf8(output.context("run rustc -vV")?.stdout)?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("find the host in rustc -vV")?.to_owned())
-}

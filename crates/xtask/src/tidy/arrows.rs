@@ -50,8 +50,8 @@ const DRAWING: &[Crate] = &[
     arrows("client", &["wire"], &["testing"]),
     arrows("cli", &["client", "server"], &["testing"]),
     arrows("testing", &["client", "server"], &[]),
-    // What no client can say is said to the socket in the words of the protocol.
-    arrows("tests", &["client"], &["testing", "wire"]),
+    // The contract of storage is shown over the wire, and what no client says in the wire's own words.
+    arrows("tests", &["client"], &["storage", "testing", "wire"]),
     arrows("xtask", &["client", "tests"], &[]),
 ];
 

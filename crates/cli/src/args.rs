@@ -109,7 +109,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "P", conflicts_with = "regex")]
     prefix: Vec<String>,
     /// Streams whose name matches this regular expression somewhere
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_hyphen_values = true)]
     regex: Option<String>,
     /// Events of this type; given again: or of that type
     #[arg(long = "type", value_name = "T", value_parser = event_type)]

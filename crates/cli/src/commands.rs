@@ -20,6 +20,7 @@ use crate::args::{Cli, Command, ConnectionArgs};
 use crate::{logging, output};
 use anyhow::Result;
 use icecore_client::{Appended, Client, RetryPolicy};
+use tracing_subscriber::filter::LevelFilter;
 
 /// A command is tried this often when the server goes away under it.
 const ATTEMPTS_MAX: u32 = 3;
@@ -29,7 +30,13 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
     if let Command::Serve(args) = cli.command {
         return serve::run(*args).await;
     }
-    logging::of_a_client()?;
+    // Somebody who is shown around need not hear what a client does about a server that is killed.
+    let is_demo = matches!(cli.command, Command::Demo(_));
+    logging::of_a_client(if is_demo {
+        LevelFilter::OFF
+    } else {
+        LevelFilter::WARN
+    })?;
     let connection = &cli.connection;
     match cli.command {
         Command::Serve(_) => unreachable!("it was run above"),

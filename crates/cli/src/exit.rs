@@ -96,7 +96,9 @@ fn message(error: &anyhow::Error) -> String {
 fn explain(error: &Error) -> String {
     match error {
         Error::Refused(refusal) => explain_refusal(refusal),
-        Error::Unreachable { .. } => format!("{error}\nstart it with: icecore serve"),
+        Error::Unreachable { .. } => {
+            format!("{error}\nstart it with: icecore serve (or name another server with --server)")
+        }
         Error::Unavailable { .. } => format!("{error}\nnothing was written: try again"),
         Error::StreamNotFound { .. } => format!("{error}\nsee what is there: icecore streams"),
         Error::StreamDeleted { .. } => format!("{error} for ever; choose another name"),
@@ -114,7 +116,7 @@ fn explain_refusal(refusal: &Refusal) -> String {
     let mut reasons: Vec<_> = refusal.violations.iter().map(ToString::to_string).collect();
     if let Some(position) = refusal.condition {
         reasons.push(format!(
-            "the condition failed: the event at position {position} matches it\n  \
+            "the condition failed: the event at position {position} matches it\n\
              look at it: icecore read --all --from {position} --limit 1"
         ));
     }
@@ -218,7 +220,7 @@ mod tests {
             "refused, nothing was written\n  \
              stream `order-1`: expected 0, current 1\n  \
              stream `order-1`: expected exists, current no stream\n  \
-             the condition failed: the event at position 9 matches it\n  \
+             the condition failed: the event at position 9 matches it\n\
              look at it: icecore read --all --from 9 --limit 1"
         );
     }
@@ -233,7 +235,7 @@ mod tests {
         assert_eq!(
             message(&anyhow::Error::from(error).context("connect")),
             "connect: cannot reach http://127.0.0.1:1: Connection refused\n\
-             start it with: icecore serve"
+             start it with: icecore serve (or name another server with --server)"
         );
         let error = Error::OutcomeUnknown {
             reason: "cut".into(),

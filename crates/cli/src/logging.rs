@@ -1,4 +1,4 @@
-//! The log, on standard error. `RUST_LOG` says what is logged: `info` at the server unless set, only
+//! The log, on standard error. `RUST_LOG` says what is logged: `info` at the server unless set,
 //! warnings at the other commands.
 
 use crate::config::LogFormat;
@@ -22,9 +22,9 @@ pub(crate) fn of_the_server(format: LogFormat) -> Result<()> {
 }
 
 /// The log of a command: what its user should know.
-pub(crate) fn of_a_client() -> Result<()> {
+pub(crate) fn of_a_client(default: LevelFilter) -> Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter(filter(LevelFilter::WARN)?)
+        .with_env_filter(filter(default)?)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)

@@ -3,7 +3,7 @@
 use super::connect;
 use crate::args::{ConnectionArgs, event_type, expected, id, stream_name, tag};
 use crate::exit::{Hint, Usage};
-use crate::output::{self, OutputArgs};
+use crate::output::{self, Format, OutputArgs};
 use crate::{input, ndjson};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -211,26 +211,28 @@ fn retry_hint(args: &AppendArgs, events: &[EventData]) -> Hint {
     })
 }
 
-fn show(format: output::Format, append: &Append, appended: &Appended) -> Result<()> {
+fn show(format: Format, append: &Append, appended: &Appended) -> Result<()> {
     let revision = appended
         .streams
         .first()
         .and_then(|stream| stream.last_revision);
     let revision = revision.context("read the revision in the server's answer")?;
     let stream = append.streams()[0].stream.as_str();
-    let count = append.events().len();
-    let mut properties = vec![
-        ("stream", stream.to_owned()),
-        ("revision", revision.to_string()),
-        ("position", appended.last_position.to_string()),
-    ];
-    if count > 1 {
-        properties.push(("events", count.to_string()));
+    let (position, events) = (appended.last_position, append.events().len());
+    if format == Format::Table {
+        let events = if events > 1 {
+            format!("  events {events}")
+        } else {
+            String::new()
+        };
+        return output::print(format_args!(
+            "{stream}  revision {revision}  position {position}{events}"
+        ));
     }
-    output::show_properties(format, &properties, |json| {
+    output::show_properties(format, &[], |json| {
         json.string("stream", stream)?;
         json.number("revision", revision.get())?;
-        json.number("position", appended.last_position.get())?;
-        json.number("events", count as u64)
+        json.number("position", position.get())?;
+        json.number("events", events as u64)
     })
 }

@@ -73,7 +73,7 @@ async fn orders(stage: &mut Stage) -> Result<()> {
         .await?;
     for (order, total) in [("order-1", 12), ("order-2", 30), ("order-3", 8)] {
         let data = format!("{{\"total\":{total}}}");
-        let expected = ["--expected", "no-stream", "--output", "json"];
+        let expected = ["--expected", "no-stream"];
         let append = [
             "append",
             order,

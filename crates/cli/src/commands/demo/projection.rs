@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long an event may take to arrive, a restart of the server included.
@@ -28,7 +29,10 @@ struct OrderPlaced {
     total: u64,
 }
 
-pub(super) struct Projection(watch::Receiver<Orders>);
+pub(super) struct Projection {
+    seen: watch::Receiver<Orders>,
+    task: JoinHandle<()>,
+}
 
 impl Projection {
     /// Begins to follow the log.
@@ -39,7 +43,7 @@ impl Projection {
             .category(Category::new("order")?)
             .start();
         let (orders, seen) = watch::channel(Orders::default());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             // It reconnects by itself; when it ends all the same, `at` notices that nothing comes.
             while let Ok(Some(message)) = messages.try_next().await {
                 if let SubscriptionMessage::Events(events) = message {
@@ -48,16 +52,22 @@ impl Projection {
                 }
             }
         });
-        Ok(Self(seen))
+        Ok(Self { seen, task })
     }
 
     /// The read model when everything up to `position` (inclusive) is in it.
     pub(super) async fn at(&mut self, position: Position) -> Result<Orders> {
-        let seen = self.0.wait_for(|orders| orders.position >= position);
+        let seen = self.seen.wait_for(|orders| orders.position >= position);
         let orders = timeout(PATIENCE, seen)
             .await
             .context("wait for the projection")?;
         Ok(orders.context("follow the log")?.clone())
+    }
+}
+
+impl Drop for Projection {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

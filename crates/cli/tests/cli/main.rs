@@ -1,0 +1,10 @@
+//! The built binary as its users meet it: a server on a port of its own and a directory of its own,
+//! and commands whose exit codes, output and messages are looked at.
+
+mod commands;
+mod demo;
+mod exits;
+mod follow;
+mod serve;
+mod support;
+mod transfer;

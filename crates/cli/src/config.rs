@@ -201,12 +201,16 @@ impl Settings {
             self.in_flight_bytes,
             least,
         )?;
-        if let Some(events) = self.id_window_events {
-            store.id_window_events = events;
-        }
-        if let Some(events) = self.condition_events {
-            store.condition_events = events;
-        }
+        set_events(
+            &mut store.id_window_events,
+            "id-window-events",
+            self.id_window_events,
+        )?;
+        set_events(
+            &mut store.condition_events,
+            "condition-events",
+            self.condition_events,
+        )?;
         if let Some(Span(timeout)) = self.admission_timeout {
             config.admission_timeout = timeout;
         }
@@ -242,6 +246,17 @@ fn set_bytes(target: &mut usize, name: &str, size: Option<ByteSize>, least: u64)
     }
     *target = usize::try_from(bytes).with_context(|| format!("take {bytes} for {name}"))?;
     Ok(())
+}
+
+fn set_events(target: &mut usize, name: &str, events: Option<usize>) -> Result<()> {
+    match events {
+        Some(0) => Err(Usage::new(format!("{name}: 0 is too little, at least 1")).into()),
+        Some(events) => {
+            *target = events;
+            Ok(())
+        }
+        None => Ok(()),
+    }
 }
 
 /// A number of bytes, written `1048576`, `1024KiB`, `1MiB` or `2GiB`.
@@ -402,6 +417,7 @@ mod tests {
         );
         assert!(refusal(toml("data = ''")).contains("is empty"));
         assert!(refusal(toml("ring_bytes = 1")).contains("1 is too little"));
+        assert!(refusal(toml("id_window_events = 0")).contains("id-window-events: 0 is too"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `icecore serve`: the store as a process, until a signal ends it.
 
 use crate::config::Settings;
+use crate::exit::Hint;
 use crate::logging;
 use crate::output::note;
 use crate::signals::Ending;
@@ -50,9 +51,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
 }
 
 async fn listen(address: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; choose another address with --listen")
-    })
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+        .context(Hint("choose another address with --listen".to_owned()))
 }
 
 /// Completes with the first signal. The second one ends the process on the spot: what was

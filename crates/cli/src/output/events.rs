@@ -13,7 +13,7 @@ use icecore_client::{Position, RecordedEvent, Timestamp};
 const GAP: u16 = 2;
 
 /// Data is worth showing from this width on.
-const DATA_WIDTH_MIN: u16 = 24;
+const DATA_WIDTH_MIN: u16 = 16;
 
 /// Shows events on standard output.
 pub(crate) struct Events {
@@ -303,11 +303,11 @@ POSITION  TIME                      STREAM                  REVISION  TYPE      
         let events = [event(1, "order-1", data, &["order:1"])];
         let expected = "
 POSITION  STREAM   REVISION  TYPE         DATA
-       1  order-1         0  OrderPlaced  {\"customer\":\"Anna Meier\",\"lines\":[{\"a…";
-        assert_eq!(rows(80, Scope::All, &events), expected.trim_start());
+       1  order-1         0  OrderPlaced  {\"customer\":\"Anna…";
+        assert_eq!(rows(60, Scope::All, &events), expected.trim_start());
         let expected = "
-POSITION  TIME                  REVISION  TYPE         DATA
-       1  2012-01-31T00:00:00Z         0  OrderPlaced  {\"customer\":\"Anna Meier\"…";
+POSITION  TIME                      REVISION  TYPE         DATA
+       1  2012-01-31T00:00:00.546Z         0  OrderPlaced  {\"customer\":\"Anna Me…";
         assert_eq!(rows(80, Scope::OneStream, &events), expected.trim_start());
     }
 

@@ -1,6 +1,8 @@
 //! The built binary as its users meet it: a server on a port of its own and a directory of its own,
 //! and commands whose exit codes, output and messages are looked at.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod commands;
 mod demo;
 mod exits;

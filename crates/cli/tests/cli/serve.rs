@@ -1,8 +1,9 @@
 //! The server as a process: where its settings come from, how it starts, how it ends.
 
-use crate::support::{Ran, Running, Server, icecore, read, signal, spawn_server, wait};
+use crate::support::{Ran, Running, Server, icecore, read, signal, spawn_server, wait, wait_until};
 use std::fs;
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -44,6 +45,24 @@ fn sigterm_ends_it_in_time_with_a_subscription_open() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     let log = log.lock().unwrap();
     assert!(log.contains("stopped") && !log.contains("cut"), "{log}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let directory = TempDir::new().unwrap();
+    let flags = ["--listen", "127.0.0.1:0", "--shutdown-timeout", "5m"];
+    let (mut process, url, log) = spawn_server(&mut serve(&directory, &flags));
+    // A request that never ends keeps the server from ending in order.
+    let mut stuck = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    stuck
+        .write_all(b"POST /icecore HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n1")
+        .unwrap();
+    signal("TERM", process.id());
+    wait_until("the server stops", || {
+        log.lock().unwrap().contains("stopping")
+    });
+    signal("TERM", process.id());
+    assert_eq!(wait(&mut process).code(), Some(1));
 }
 
 #[test]

@@ -201,7 +201,7 @@ pub(crate) fn spawn_server(command: &mut Command) -> (Child, String, Arc<Mutex<S
     thread::spawn(move || {
         lines
             .map_while(Result::ok)
-            .for_each(|line| writeln(&rest, &line))
+            .for_each(|line| writeln(&rest, &line));
     });
     (process, url, log)
 }

@@ -99,13 +99,16 @@ fn explain(error: &Error) -> String {
         Error::Unreachable { .. } => {
             format!("{error}\nstart it with: icecore serve (or name another server with --server)")
         }
-        Error::Unavailable { .. } => format!("{error}\nnothing was written: try again"),
+        Error::Unavailable { .. } => format!("{error}\ntry again in a moment"),
         Error::StreamNotFound { .. } => format!("{error}\nsee what is there: icecore streams"),
         Error::StreamDeleted { .. } => format!("{error} for ever; choose another name"),
-        Error::WrongStore { .. }
-        | Error::InvalidArgument { .. }
-        | Error::Exhausted { .. }
-        | Error::OutcomeUnknown { .. } => error.to_string(),
+        // What is to be done is for the command to say.
+        Error::OutcomeUnknown { reason } => {
+            format!("nobody knows whether it was written: {reason}")
+        }
+        Error::WrongStore { .. } | Error::InvalidArgument { .. } | Error::Exhausted { .. } => {
+            error.to_string()
+        }
         Error::Corrupted { .. } | Error::Internal { .. } => {
             format!("{error}\nthe log of the server says more")
         }
@@ -243,7 +246,7 @@ mod tests {
         let error = anyhow::Error::from(error).context(Hint("repeat it".into()));
         assert_eq!(
             message(&error),
-            "outcome unknown, send it again with the same event ids: cut\nrepeat it"
+            "nobody knows whether it was written: cut\nrepeat it"
         );
         assert_eq!(code(&error), Code::Failed);
     }

@@ -26,6 +26,15 @@ pub(crate) fn json(flag: &str, text: &str) -> Result<Bytes> {
     Ok(json)
 }
 
+/// What messages call a file that may be `-`.
+pub(crate) fn name(path: &Path) -> String {
+    if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}
+
 /// Reads a file, or standard input for `-`.
 pub(crate) fn file_or_stdin(path: &Path) -> Result<Bytes> {
     if path == Path::new("-") {

@@ -189,13 +189,13 @@ fn lines(path: &Path) -> Result<Vec<EventData>> {
         .enumerate();
     let events = lines.filter(|(_, line)| !line.is_empty()).map(|(n, line)| {
         ndjson::append_line(line, new_event_id).map_err(|error| {
-            let (path, n) = (path.display(), n + 1);
+            let (path, n) = (input::name(path), n + 1);
             Usage::new(format!("{path}, line {n}: {error}; nothing was written")).into()
         })
     });
     let events = events.collect::<Result<Vec<_>>>()?;
     if events.is_empty() {
-        return Err(Usage::new(format!("{} holds no events", path.display())).into());
+        return Err(Usage::new(format!("{} holds no events", input::name(path))).into());
     }
     Ok(events)
 }

@@ -13,6 +13,7 @@ mod source;
 use super::connect_with;
 use crate::args::ConnectionArgs;
 use crate::exit::Hint;
+use crate::input;
 use crate::output::{self, note};
 use crate::signals::Ending;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -74,7 +75,7 @@ pub(crate) async fn run(args: ImportArgs, connection: &ConnectionArgs) -> Result
     let elapsed = since.elapsed();
     sender.clear_bar();
     outcome
-        .with_context(|| format!("import {}", args.file.display()))
+        .with_context(|| format!("import {}", input::name(&args.file)))
         .with_context(|| what_is_written(&args.file, &sender.run))?;
     output::print(result(&sender, elapsed))
 }

@@ -103,6 +103,7 @@ fn explain(error: ServeError, data: &Place) -> anyhow::Error {
 fn reason(error: &Error) -> String {
     match error {
         Error::Unavailable { reason }
+        | Error::OutcomeUnknown { reason }
         | Error::Corrupted { reason }
         | Error::Internal { reason, .. } => reason.clone(),
         other => other.to_string(),

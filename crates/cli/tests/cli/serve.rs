@@ -2,10 +2,11 @@
 
 use crate::support::{Ran, Running, Server, icecore, read, signal, spawn_server, wait, wait_until};
 use std::fs;
-use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
-use std::process::Command;
-use std::time::Duration;
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 fn serve(directory: &TempDir, flags: &[&str]) -> Command {
@@ -39,7 +40,7 @@ fn sigterm_ends_it_in_time_with_a_subscription_open() {
     server.append("a", "T", "1");
     let mut following = Running::start(server.command(&["subscribe", "--all"]));
     following.next();
-    let log = std::sync::Arc::clone(&server.log);
+    let log = Arc::clone(&server.log);
     let (status, took) = server.terminate();
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -47,22 +48,118 @@ fn sigterm_ends_it_in_time_with_a_subscription_open() {
     assert!(log.contains("stopped") && !log.contains("cut"), "{log}");
 }
 
+/// A server with a reader that stands still in the middle of a long stream.
+fn with_a_stuck_reader(directory: &TempDir, flags: &[&str]) -> (Child, Arc<Mutex<String>>, Child) {
+    let flags = [&["--listen", "127.0.0.1:0"], flags].concat();
+    let (process, url, log) = spawn_server(&mut serve(directory, &flags));
+    let line = format!(
+        "{{\"type\":\"T\",\"data\":\"{}\"}}\n",
+        "x".repeat(1_000_000)
+    );
+    fs::write(directory.path().join("lines"), line.repeat(30)).unwrap();
+    let mut append = icecore();
+    append
+        .current_dir(directory.path())
+        .args(["--server", &url, "append", "a", "--from", "lines"]);
+    Ran::of(append).ok();
+    let mut read = icecore();
+    read.args(["--server", &url, "read", "a"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut stuck = read.spawn().unwrap();
+    stuck.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    (process, log, stuck)
+}
+
+#[test]
+fn a_reader_that_stands_still_does_not_hold_up_the_end() {
+    let directory = TempDir::new().unwrap();
+    let (mut process, _, mut stuck) = with_a_stuck_reader(&directory, &[]);
+    let since = Instant::now();
+    signal("TERM", process.id());
+    assert_eq!(wait(&mut process).code(), Some(0));
+    assert!(
+        since.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        since.elapsed()
+    );
+    stuck.kill().unwrap();
+    stuck.wait().unwrap();
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let directory = TempDir::new().unwrap();
-    let flags = ["--listen", "127.0.0.1:0", "--shutdown-timeout", "5m"];
-    let (mut process, url, log) = spawn_server(&mut serve(&directory, &flags));
-    // A request that never ends keeps the server from ending in order.
-    let mut stuck = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
-    stuck
-        .write_all(b"POST /icecore HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n1")
-        .unwrap();
+    let (mut process, log, mut stuck) =
+        with_a_stuck_reader(&directory, &["--shutdown-timeout", "5m"]);
     signal("TERM", process.id());
     wait_until("the server stops", || {
         log.lock().unwrap().contains("stopping")
     });
     signal("TERM", process.id());
     assert_eq!(wait(&mut process).code(), Some(1));
+    stuck.kill().unwrap();
+    stuck.wait().unwrap();
+}
+
+/// The largest file that the server may write stands in for a disk that is full.
+#[test]
+fn a_store_that_failed_ends_the_process_and_keeps_what_it_acknowledged() {
+    let directory = TempDir::new().unwrap();
+    let mut command = Command::new("sh");
+    let serve = "trap '' XFSZ; ulimit -f 49152; exec \"$0\" serve --listen 127.0.0.1:0 --data data";
+    command
+        .current_dir(directory.path())
+        .args(["-c", serve, env!("CARGO_BIN_EXE_icecore")]);
+    let (mut process, url, log) = spawn_server(&mut command);
+    let data = noise(4_000_000);
+    fs::write(directory.path().join("noise"), data).unwrap();
+    let mut acknowledged = 0;
+    while acknowledged < 50 {
+        let mut append = icecore();
+        append
+            .current_dir(directory.path())
+            .args(["--server", &url, "append", "a", "--type", "T"]);
+        append.args(["--data", "@noise", "--content-type", "text/plain"]);
+        if Ran::of(append).code != 0 {
+            break;
+        }
+        acknowledged += 1;
+    }
+    assert!((1..50).contains(&acknowledged), "{acknowledged}");
+    assert_eq!(wait(&mut process).code(), Some(1));
+    wait_until("the end is explained", || {
+        log.lock().unwrap().contains("then start it again")
+    });
+    assert!(
+        log.lock()
+            .unwrap()
+            .contains("error: the store in data failed")
+    );
+    let mut command =
+        crate::serve::serve(&directory, &["--listen", "127.0.0.1:0", "--data", "data"]);
+    let (mut process, url, _) = spawn_server(&mut command);
+    let mut read = icecore();
+    read.args(["--server", &url, "read", "a"]);
+    let events = Ran::of(read).ok().json().len();
+    assert!(
+        (acknowledged..=acknowledged + 1).contains(&events),
+        "{events} of {acknowledged}"
+    );
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+/// Letters that nothing can compress much.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        b'0' + u8::try_from((state >> 33) % 64).unwrap()
+    };
+    std::iter::repeat_with(next).take(count).collect()
 }
 
 #[test]

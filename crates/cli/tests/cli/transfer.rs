@@ -154,6 +154,24 @@ fn an_import_waits_for_a_server_that_is_started_again() {
 }
 
 #[test]
+fn two_imports_of_one_file_at_the_same_time_write_it_once() {
+    let server = Server::start();
+    let file = server.text("events", &lines(20_000));
+    let begin = || {
+        let mut import = server.command(&["import", file.to_str().unwrap()]);
+        import
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let both = [begin(), begin()].map(|import| import.wait_with_output().unwrap());
+    let codes = both.each_ref().map(|ended| ended.status.code());
+    assert!(codes.contains(&Some(0)), "{both:?}");
+    assert_eq!(numbers(&server), (0..20_000).collect::<Vec<_>>());
+}
+
+#[test]
 fn other_lines_than_those_imported_are_refused() {
     let server = Server::start();
     let text = lines(3_000);

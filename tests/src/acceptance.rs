@@ -38,11 +38,10 @@ pub async fn accept(icecore: &Icecore, log: &Path) -> Result<()> {
     let server =
         import::interrupted(icecore, server, &data, log, expected.len(), &follower).await?;
     let client = server.client();
-    let last = client.stats().await?.last_position;
-    follower.finish(last, &expected).await?;
+    follower.finish(&client, &expected).await?;
     read::everything(&client, &expected).await?;
     read::as_of_by_command(icecore, &server, &expected).await?;
-    export::and_back(icecore, &server, directory.path()).await?;
+    export::and_back(icecore, &server, directory.path(), expected.len()).await?;
 
     let server = restarted(icecore, server, &data).await?;
     read::everything(&server.client(), &expected).await?;

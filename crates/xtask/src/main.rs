@@ -14,8 +14,10 @@ mod deployment;
 mod tidy;
 mod workspace;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use icecore_tests::Icecore;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Chores of Icecore's developers.
@@ -32,10 +34,24 @@ enum Verb {
     /// Check what the repository promises about its sources: comments, sizes, words, and arrows
     /// between crates
     Tidy,
+    /// Put an event log through the release binary, stop and kill it meanwhile, and compare every event
+    RealLog {
+        /// A file of one JSON object a line, gzipped or not
+        file: PathBuf,
+    },
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::Tidy => tidy::run(),
+        Verb::RealLog { file } => real_log(&file),
     }
+}
+
+/// The acceptance run. The binary is built first, so it is the one of these sources.
+fn real_log(file: &Path) -> Result<ExitCode> {
+    let binary = icecore_tests::build(&["--release"])?;
+    let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
+    runtime.block_on(icecore_tests::accept(&Icecore::new(binary), file))?;
+    Ok(ExitCode::SUCCESS)
 }

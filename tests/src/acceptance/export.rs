@@ -1,6 +1,6 @@
 //! What is exported, imported elsewhere and exported again is the same file.
 
-use super::import;
+use super::{import, report};
 use crate::process::{Icecore, ServerProcess};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
@@ -12,29 +12,30 @@ pub(super) async fn and_back(
     icecore: &Icecore,
     server: &ServerProcess,
     directory: &Path,
+    events: usize,
 ) -> Result<()> {
     let (first, second) = (directory.join("first"), directory.join("second"));
-    export(icecore, server, &first).await?;
+    export(icecore, server, &first, events).await?;
     let other = icecore.serve(&directory.join("other")).await?;
     import::whole(icecore, &other, &first).await?;
-    export(icecore, &other, &second).await?;
+    export(icecore, &other, &second, events).await?;
     other.stop().await?;
     compare(&first, &second)
 }
 
-async fn export(icecore: &Icecore, server: &ServerProcess, to: &Path) -> Result<()> {
+async fn export(icecore: &Icecore, server: &ServerProcess, to: &Path, events: usize) -> Result<()> {
     let since = Instant::now();
     let file = File::create(to).with_context(|| format!("make {}", to.display()))?;
     let mut command = icecore.command(&["export", "--all"]);
     command.env("ICECORE_SERVER", server.url()).stdout(file);
-    let output = command.output().await.context("run icecore export")?;
+    // `output` would read standard output itself.
+    let child = command.spawn().context("start icecore export")?;
+    let output = child.wait_with_output().await?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {said}", output.status);
-    let seconds = since.elapsed().as_secs_f64();
-    println!(
-        "exported {} bytes in {seconds:.2} s",
-        fs::metadata(to)?.len()
-    );
+    let exported = fs::read_to_string(to)?.lines().count();
+    ensure!(exported == events, "{exported} of {events} were exported");
+    report("exported", exported, since);
     Ok(())
 }
 

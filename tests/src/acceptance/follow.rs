@@ -61,9 +61,12 @@ impl Follower {
         *self.progress.borrow()
     }
 
-    /// Waits until it has come to the end, and checks what it saw.
-    pub(super) async fn finish(self, last: Position, expected: &[Expected]) -> Result<()> {
-        self.end.send_replace(Some(last));
+    /// Waits until it has come to the last event that it is to see, and checks what it saw.
+    pub(super) async fn finish(self, client: &Client, expected: &[Expected]) -> Result<()> {
+        let types = self.types.iter().cloned();
+        let last = client.read_all().types(types).backwards().limit(1).await?;
+        let last = last.first().map(|event| event.position);
+        self.end.send_replace(Some(last.unwrap_or_default()));
         let Seen {
             events,
             connections,

@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 mod deployment;
+mod readme;
 mod tidy;
 mod workspace;
 
@@ -39,19 +40,24 @@ enum Verb {
         /// A file of one JSON object a line, gzipped or not
         file: PathBuf,
     },
+    /// Run the README's commands with the release binary
+    Readme,
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::Tidy => tidy::run(),
-        Verb::RealLog { file } => real_log(&file),
+        Verb::RealLog { file } => {
+            with_binary(async |binary| icecore_tests::accept(&Icecore::new(binary), &file).await)
+        }
+        Verb::Readme => with_binary(readme::run),
     }
 }
 
-/// The acceptance run. The binary is built first, so it is the one of these sources.
-fn real_log(file: &Path) -> Result<ExitCode> {
+/// Does something with the release binary, which is built first, so it is the one of these sources.
+fn with_binary(run: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<ExitCode> {
     let binary = icecore_tests::build(&["--release"])?;
     let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
-    runtime.block_on(icecore_tests::accept(&Icecore::new(binary), file))?;
+    runtime.block_on(run(&binary))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 # The verbs of this repository. `just` lists them.
 
 xtask := "cargo run --quiet --package icecore-xtask --"
+release-xtask := "cargo run --quiet --release --package icecore-xtask --"
 
 # List the verbs
 default:
@@ -32,3 +33,15 @@ tidy:
 # Licences, sources and doubled versions of dependencies, with cargo-deny (cargo install cargo-deny)
 deny:
     cargo deny check bans licenses sources
+
+# Put an event log through the release binary, stop and kill it meanwhile, compare every event
+real-log file:
+    {{release-xtask}} real-log {{file}}
+
+# The README's commands with the release binary
+readme:
+    {{release-xtask}} readme
+
+# All of it, as CI does it
+ci:
+    .ci/run

@@ -170,15 +170,28 @@ impl ServerProcess {
         self.child.id().expect("the server runs")
     }
 
-    /// Asks it to stop: SIGTERM.
+    /// Asks it to stop as systems do: SIGTERM.
     ///
     /// # Errors
     ///
     /// When it has ended already.
     pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Asks it to stop as Ctrl-C does: SIGINT.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let id = i32::try_from(self.id())?;
         let id = Pid::from_raw(id).context("name the process")?;
-        kill_process(id, Signal::TERM).context("send SIGTERM")
+        kill_process(id, signal).context("send a signal")
     }
 
     /// Waits for its end.

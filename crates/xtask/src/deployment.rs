@@ -2,6 +2,7 @@
 //! promises.
 
 use crate::workspace;
+use icecore_tests::Icecore;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -99,4 +100,41 @@ fn image_and_compose_ask_for_health_in_the_same_way() {
         test.as_array().unwrap()[1..],
         command.as_array().unwrap()[..]
     );
+}
+
+/// The command of the health check is one of the binary: it succeeds while the server serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_check_knows_whether_the_server_serves() {
+    let compose = compose();
+    let test = compose["services"]["icecore"]["healthcheck"]["test"].as_array();
+    let command = test.unwrap()[2..].iter().map(|word| word.as_str().unwrap());
+    let command: Vec<_> = command.collect();
+    let directory = tempfile::tempdir().unwrap();
+    let icecore = Icecore::new(icecore_tests::icecore());
+    let server = icecore.serve(directory.path()).await.unwrap();
+    let url = server.url();
+    icecore.must(&server, &command).await.unwrap();
+    server.stop().await.unwrap();
+    let mut without = icecore.command(&command);
+    let output = without.env("ICECORE_SERVER", url).output().await.unwrap();
+    assert!(!output.status.success());
+}
+
+/// What the compose file sets of the server is what the server reads from its environment.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_of_the_image_is_understood() {
+    let compose = compose();
+    let environment = compose["services"]["icecore"]["environment"].as_object();
+    let mut help = Icecore::new(icecore_tests::icecore()).command(&["serve", "--help"]);
+    let help = String::from_utf8(help.output().await.unwrap().stdout).unwrap();
+    for name in environment
+        .unwrap()
+        .keys()
+        .filter(|name| *name != "RUST_LOG")
+    {
+        assert!(
+            help.contains(&format!("[env: {name}=")),
+            "{name} in:\n{help}"
+        );
+    }
 }

@@ -10,6 +10,7 @@ mod bad_appends;
 mod bad_reads;
 mod bench;
 mod contract;
+mod cuts;
 mod limits;
 mod plain_http;
 mod raw;

@@ -10,6 +10,7 @@
 mod acceptance;
 mod crashes;
 mod exports;
+mod identity;
 mod memory;
 mod shutdown;
 mod starting;

@@ -105,3 +105,12 @@ async fn a_shutdown_leaves_no_append_in_doubt() {
     assert_eq!(events.len(), acknowledged);
     server.stop().await.unwrap();
 }
+
+/// Ctrl-C stops a server as SIGTERM does.
+#[tokio::test]
+async fn ctrl_c_stops_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = icecore().serve(directory.path()).await.unwrap();
+    server.interrupt().unwrap();
+    assert!(server.ended().await.unwrap().success());
+}

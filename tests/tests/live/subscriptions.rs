@@ -212,9 +212,9 @@ async fn dropped_subscriptions_are_forgotten() {
     stop.store(true, Ordering::Relaxed);
     writing.await.unwrap();
     // The server notices with the reset of the stream, which is on its way.
-    while client.stats().await.unwrap().subscriptions > 0 {
-        tokio::task::yield_now().await;
-    }
+    let forgotten = async { while client.stats().await.unwrap().subscriptions > 0 {} };
+    let forgotten = tokio::time::timeout(std::time::Duration::from_secs(60), forgotten);
+    forgotten.await.expect("the server forgets them");
     server.stop().await;
 }
 

@@ -18,6 +18,26 @@ use uuid::Uuid;
 /// Streams in which the store keeps the progress of imports.
 pub(crate) const IMPORT_STREAM_PREFIX: &str = "$import-";
 
+/// Whether a stream of this name only says how far an import has come, or holds the metadata of such a
+/// stream: `$import-`, 32 hexadecimal digits, and from the second import of a file on its number.
+/// Other names with this beginning are their users'.
+pub(crate) fn is_import_progress(stream: &str) -> bool {
+    let stream = stream.strip_prefix("$$").unwrap_or(stream);
+    let Some(rest) = stream.strip_prefix(IMPORT_STREAM_PREFIX) else {
+        return false;
+    };
+    let (digits, number) = match rest.split_once('-') {
+        Some((digits, number)) => (digits, Some(number)),
+        None => (rest, None),
+    };
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_number = |text: &str| {
+        let number: Option<u32> = text.parse().ok();
+        number.is_some_and(|number| number > 1 && number.to_string() == text)
+    };
+    digits.len() == 32 && digits.bytes().all(is_digit) && number.is_none_or(is_number)
+}
+
 /// What is wrong with a line, for somebody who looks at the line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -134,7 +154,7 @@ fn json_error(error: &serde_json::Error) -> String {
 
 fn stream(name: Option<&str>) -> Result<StreamName, LineError> {
     let name = name.ok_or_else(|| LineError::new("`stream` is missing"))?;
-    if name.starts_with(IMPORT_STREAM_PREFIX) {
+    if is_import_progress(name) {
         return Err(LineError::new(format!(
             "`stream`: `{name}` is a stream in which the store keeps the progress of imports"
         )));

@@ -4,7 +4,7 @@ mod hidden;
 
 use super::connect;
 use crate::args::{ConnectionArgs, FilterArgs, TargetArgs, time};
-use crate::ndjson::{self, IMPORT_STREAM_PREFIX};
+use crate::ndjson;
 use crate::output::{self, Out};
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -56,7 +56,8 @@ pub(crate) async fn run(args: ExportArgs, connection: &ConnectionArgs) -> Result
     };
     let shown = |event: &RecordedEvent| {
         if wholly {
-            !is_progress(&event.stream)
+            // How far an import has come is of no use in another store.
+            !ndjson::is_import_progress(event.stream.as_str())
         } else {
             hidden.shows(event)
         }
@@ -108,12 +109,6 @@ impl ExportArgs {
         }
         read
     }
-}
-
-/// Whether the stream only says how far an import has come, which is of no use in another store.
-fn is_progress(stream: &StreamName) -> bool {
-    let is_progress = |name: &StreamName| name.as_str().starts_with(IMPORT_STREAM_PREFIX);
-    is_progress(stream) || stream.metadata_of().is_some_and(|of| is_progress(&of))
 }
 
 /// Where the lines go.

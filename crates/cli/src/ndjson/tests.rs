@@ -6,6 +6,26 @@ use proptest::prelude::*;
 
 const ID: Uuid = Uuid::from_u128(7);
 
+#[test]
+fn only_what_imports_make_is_their_progress() {
+    let digits = "0123456789abcdef0123456789abcdef";
+    for (name, expected) in [
+        (format!("$import-{digits}"), true),
+        (format!("$import-{digits}-2"), true),
+        (format!("$$$import-{digits}-12"), true),
+        (format!("$import-{digits}-1"), false),
+        (format!("$import-{digits}-02"), false),
+        (format!("$import-{digits}-x"), false),
+        (format!("$import-{digits}0"), false),
+        (format!("$import-{}", digits.to_uppercase()), false),
+        (format!("import-{digits}"), false),
+        ("$import-foo".to_owned(), false),
+        ("$$$import-foo".to_owned(), false),
+    ] {
+        assert_eq!(is_import_progress(&name), expected, "{name}");
+    }
+}
+
 fn import(line: &str) -> Result<ImportLine, LineError> {
     import_line(line.as_bytes(), || ID)
 }
@@ -82,7 +102,11 @@ fn a_bad_line_says_what_is_wrong() {
         (r#"{"type":"T"}"#, "`stream` is missing"),
         (r#"{"stream":"","type":"T"}"#, "`stream`: is empty"),
         (
-            r#"{"stream":"$import-1","type":"T"}"#,
+            r#"{"stream":"$import-0123456789abcdef0123456789abcdef","type":"T"}"#,
+            "progress of imports",
+        ),
+        (
+            r#"{"stream":"$$$import-0123456789abcdef0123456789abcdef-2","type":"T"}"#,
             "progress of imports",
         ),
         (r#"{"stream":"a"}"#, "`type` is missing"),

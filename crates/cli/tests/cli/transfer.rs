@@ -358,6 +358,26 @@ fn an_export_that_is_imported_is_exported_as_the_same_file() {
 }
 
 #[test]
+fn streams_of_users_that_are_called_like_imports_are_exported() {
+    let server = Server::start();
+    server.run_with_input(&["import", "-"], &lines(10)).ok();
+    server.append("$import-foo", "T", "1");
+    server
+        .run(&["metadata", "set", "$import-foo", r#"{"$maxCount":9}"#])
+        .ok();
+    let export = ["export", "--all", "--system"];
+    let first = server.run(&export).ok();
+    assert_eq!(
+        first.each("stream")[10..],
+        ["$import-foo", "$$$import-foo"],
+        "{first:?}"
+    );
+    let other = Server::start();
+    other.run_with_input(&["import", "-"], &first.out).ok();
+    assert_eq!(other.run(&export).ok().out, first.out);
+}
+
+#[test]
 fn an_export_shows_what_readers_see() {
     let server = varied();
     let exported = server.run(&["export", "--all"]).ok();

@@ -2,7 +2,7 @@
 //! last event there says it, and each one was written in the same append as the lines it speaks of.
 
 use super::source::{Fingerprint, hex};
-use crate::ndjson::IMPORT_STREAM_PREFIX;
+use crate::ndjson::{IMPORT_STREAM_PREFIX, is_import_progress};
 use anyhow::{Context as _, Result};
 use icecore_client::{
     Client, ContentType, Error, EventData, EventType, ExpectedRevision, ListStreams, Position,
@@ -76,7 +76,11 @@ impl Run {
 
     /// The import whose progress is in this stream; `None` for a stream that no import made.
     fn of_stream(stream: &StreamName) -> Option<Self> {
-        let name = stream.as_str().strip_prefix(IMPORT_STREAM_PREFIX)?;
+        let name = stream.as_str();
+        if !is_import_progress(name) {
+            return None;
+        }
+        let name = name.strip_prefix(IMPORT_STREAM_PREFIX)?;
         let (digits, number) = match name.split_once('-') {
             Some((digits, number)) => (digits, number.parse().ok()?),
             None => (name, 1),

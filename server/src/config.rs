@@ -14,6 +14,9 @@ pub struct Config {
     pub store: StoreConfig,
     /// How long an append waits for room before it is told `RESOURCE_EXHAUSTED`.
     pub admission_timeout: Duration,
+    /// How long a message that was given room may take to come as a whole. A client that stalls must
+    /// not keep others out.
+    pub message_timeout: Duration,
     /// How long open calls may take to end after the signal to stop.
     pub shutdown_timeout: Duration,
     /// Calls that one connection may have open at a time.
@@ -43,6 +46,7 @@ impl Config {
             engine,
             store: StoreConfig::default(),
             admission_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(3),
             concurrent_calls_max: 4_096,
         }

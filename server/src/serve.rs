@@ -11,8 +11,10 @@ use hyper_util::service::TowerToHyperService;
 use icecore_core::{Error, StoreId};
 use icecore_eventstore::{Clock, EventStore, Ids};
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// What a client may send before the server has taken it, on a stream and on a connection. Large
 /// enough for an append session at full speed, small enough that a thousand connections whose bodies
@@ -62,14 +64,12 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let (clock, ids) = (Clock::system(), Ids::random());
-    let new_store_id = StoreId::new(ids.next());
-    let storage = engine::open(config.engine.clone(), new_store_id)
-        .await
-        .map_err(ServeError::Open)?;
-    let store = EventStore::open(storage, config.store.clone(), clock, ids)
-        .await
-        .map_err(ServeError::Open)?;
+    let mut shutdown = pin!(shutdown);
+    let store = tokio::select! {
+        store = open(&config) => store.map_err(ServeError::Open)?,
+        // Nothing was served yet, so there is nothing to end.
+        () = &mut shutdown => return Ok(()),
+    };
     let (grpc, health) = grpc::routes(&store, &config).await;
     let router = http::routes(store.clone())
         .fallback_service(
@@ -85,22 +85,30 @@ pub async fn serve(
             "listening on http://{address}"
         );
     }
-    let connections = GracefulShutdown::new();
+    let connections = Connections::new(&config);
     let failed = tokio::select! {
-        () = accept(&listener, &router, &connections, &config) => None,
-        () = shutdown => None,
+        () = connections.accept(&listener, &router) => None,
+        () = &mut shutdown => None,
         error = store.failed() => Some(error),
     };
     drop(listener);
     tracing::info!("stopping");
     health.not_serving().await;
-    let closed = store.close().await;
-    if tokio::time::timeout(config.shutdown_timeout, connections.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("some connections did not end in time and were cut");
-    }
+    let stop = async {
+        let stopped = store.stop().await;
+        connections.graceful.shutdown().await;
+        stopped
+    };
+    let stopped = tokio::time::timeout(config.shutdown_timeout, stop).await;
+    let closed = match stopped {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) => store.close().await,
+        Err(_) => {
+            tracing::warn!("some connections did not end in time and are cut");
+            connections.cut.send_replace(true);
+            store.close().await
+        }
+    };
     match (failed, closed) {
         (Some(error), _) => Err(ServeError::Failed(error)),
         (None, Err(error)) => Err(ServeError::Close(error)),
@@ -108,48 +116,69 @@ pub async fn serve(
     }
 }
 
-/// Takes connections for ever.
-async fn accept(
-    listener: &TcpListener,
-    router: &Router,
-    connections: &GracefulShutdown,
-    config: &Config,
-) {
-    let builder = connection_builder(config);
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                tracing::debug!(%peer, "connected");
-                begin(stream, &builder, router, connections);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+async fn open(config: &Config) -> Result<EventStore, Error> {
+    let (clock, ids) = (Clock::system(), Ids::random());
+    let new_store_id = StoreId::new(ids.next());
+    let storage = engine::open(config.engine.clone(), new_store_id).await?;
+    EventStore::open(storage, config.store.clone(), clock, ids).await
 }
 
-fn begin(
-    stream: TcpStream,
-    builder: &Builder<TokioExecutor>,
-    router: &Router,
-    connections: &GracefulShutdown,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "set TCP_NODELAY");
-    }
-    let service = TowerToHyperService::new(router.clone());
-    let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        // Clients may break off at any time; that is no error of ours.
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection ended");
+/// The connections that are open.
+struct Connections {
+    builder: Builder<TokioExecutor>,
+    graceful: GracefulShutdown,
+    /// Turns true when those that are left are to be cut.
+    cut: watch::Sender<bool>,
+}
+
+impl Connections {
+    fn new(config: &Config) -> Self {
+        Self {
+            builder: connection_builder(config),
+            graceful: GracefulShutdown::new(),
+            cut: watch::Sender::new(false),
         }
-    });
+    }
+
+    /// Takes connections for ever.
+    async fn accept(&self, listener: &TcpListener, router: &Router) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    tracing::debug!(%peer, "connected");
+                    self.begin(stream, router);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn begin(&self, stream: TcpStream, router: &Router) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "set TCP_NODELAY");
+        }
+        let service = TowerToHyperService::new(router.clone());
+        let connection = self
+            .builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        let connection = self.graceful.watch(connection);
+        let mut cut = self.cut.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                ended = connection => {
+                    // Clients may break off at any time; that is no error of ours.
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                }
+                _ = cut.wait_for(|cut| *cut) => {}
+            }
+        });
+    }
 }
 
 /// HTTP/1.1 and HTTP/2 with prior knowledge, told apart by their first bytes.

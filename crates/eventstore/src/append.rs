@@ -3,6 +3,7 @@
 
 use crate::metadata::SOFT_DELETED;
 use crate::request::{Answer, Evidence, Mode, Need, Request, Submission, Written, WrittenIds};
+use crate::room::Room;
 use crate::state::base;
 use crate::store::EventStore;
 use crate::visibility::Visibility;
@@ -77,17 +78,18 @@ impl EventStore {
     /// - `InvalidArgument`, `Exhausted` or `Unavailable`; nothing was written.
     /// - `OutcomeUnknown`, when the storage failed in the middle: send it again with the same ids.
     pub async fn append(&self, append: Append) -> Result<Appended> {
-        self.submit(append).await?.outcome().await
+        self.submit(append, Room::default()).await?.outcome().await
     }
 
     /// Hands an append to the writer and does not wait for its outcome, so that a caller can send
     /// the next one at once. Appends that one task submits one after the other are decided in that
-    /// order, unless the writer has to ask for more about one of them.
+    /// order, unless the writer has to ask for more about one of them. `room` is given back when the
+    /// append is decided, or when it could not be handed over.
     ///
     /// # Errors
     ///
     /// `InvalidArgument`, `Exhausted` or `Unavailable`; nothing was written.
-    pub async fn submit(&self, append: Append) -> Result<PendingAppend> {
+    pub async fn submit(&self, append: Append, room: Room) -> Result<PendingAppend> {
         for event in append.events() {
             if event.event.event_type.as_str() == event_types::STREAM_DELETED {
                 return Err(Error::invalid(
@@ -105,7 +107,7 @@ impl EventStore {
                 ));
             }
         }
-        self.hand_over(append, Mode::Ordinary).await
+        self.hand_over(append, Mode::Ordinary, room).await
     }
 
     /// Writes a part of an earlier history: events keep the times that they bring, a `$metadata` or
@@ -116,6 +118,11 @@ impl EventStore {
     /// As [`Self::append`]; `InvalidArgument` for a time more than a minute in the future, and for a
     /// deletion of a metadata stream, which ends with its stream.
     pub async fn import(&self, append: Append) -> Result<Imported> {
+        self.import_in(append, Room::default()).await
+    }
+
+    /// As [`Self::import`]; `room` is given back when the batch is decided.
+    pub async fn import_in(&self, append: Append, room: Room) -> Result<Imported> {
         for event in append.events() {
             let stream = &append.streams()[event.stream].stream;
             let closes = event.event.event_type.as_str() == event_types::STREAM_DELETED;
@@ -126,7 +133,8 @@ impl EventStore {
                 ));
             }
         }
-        let written = self.write(append, Mode::Verbatim).await?;
+        let written = self.hand_over(append, Mode::Verbatim, room).await?;
+        let written = written.written().await?;
         let last_position = written.appended.last_position;
         Ok(Imported {
             last_position,
@@ -135,12 +143,13 @@ impl EventStore {
     }
 
     pub(crate) async fn write(&self, append: Append, mode: Mode) -> Result<Written> {
-        self.hand_over(append, mode).await?.written().await
+        let pending = self.hand_over(append, mode, Room::default()).await?;
+        pending.written().await
     }
 
-    async fn hand_over(&self, append: Append, mode: Mode) -> Result<PendingAppend> {
+    async fn hand_over(&self, append: Append, mode: Mode, room: Room) -> Result<PendingAppend> {
         check_metadata(&append)?;
-        let mut submission = Box::new(Submission::new(append, mode));
+        let mut submission = Box::new(Submission::new(append, mode, room));
         self.read_evidence(&mut submission).await?;
         submission.append = submission.append.detached();
         let leads = self.watch_leads();

@@ -1,6 +1,7 @@
 //! What passes between a caller's task and the writer: the append, what the caller has read for it
 //! so that the writer need not, and the writer's decision.
 
+use crate::room::Room;
 use crate::state::StreamRecord;
 use crate::window::Place;
 use icecore_core::{Append, Appended, Error, Position, Refusal, Result, Revision, StreamName};
@@ -32,11 +33,13 @@ pub(crate) struct Submission {
     pub(crate) ids: Vec<Vec<Uuid>>,
     pub(crate) mode: Mode,
     pub(crate) evidence: Evidence,
+    /// Given back when the append is answered.
+    pub(crate) room: Room,
 }
 
 impl Submission {
     /// An append for which nothing has been read yet.
-    pub(crate) fn new(append: Append, mode: Mode) -> Self {
+    pub(crate) fn new(append: Append, mode: Mode, room: Room) -> Self {
         let mut ids = vec![Vec::new(); append.streams().len()];
         for event in append.events() {
             ids[event.stream].push(event.event.id);
@@ -46,6 +49,7 @@ impl Submission {
             ids,
             mode,
             evidence: Evidence::default(),
+            room,
         }
     }
 }

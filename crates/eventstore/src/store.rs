@@ -100,20 +100,27 @@ impl EventStore {
     }
 
     /// Stops in order: takes no further append, makes durable and answers what was taken, ends the
-    /// subscriptions with `Unavailable`, closes the storage. A second call waits for the first and
-    /// does nothing more; when the first was dropped, it goes on where that one was.
-    pub async fn close(&self) -> Result<()> {
+    /// subscriptions with `Unavailable`. Reads go on until [`Self::close`].
+    pub async fn stop(&self) -> Result<()> {
         self.inner.stopping.send_replace(true);
         let mut writer = self.inner.writer.lock().await;
-        let Some(task) = writer.as_mut() else {
-            return Ok(());
-        };
-        if !task.is_finished() {
-            task.await
-                .map_err(|error| Error::internal_from("the writer broke off", error))?;
+        match writer.as_mut() {
+            Some(task) if !task.is_finished() => task
+                .await
+                .map_err(|error| Error::internal_from("the writer broke off", error)),
+            _ => Ok(()),
         }
-        self.inner.storage.close().await?;
-        *writer = None;
+    }
+
+    /// Stops and closes the storage. A second call waits for the first and does nothing more; when
+    /// the first was dropped, it goes on where that one was.
+    pub async fn close(&self) -> Result<()> {
+        self.stop().await?;
+        let mut writer = self.inner.writer.lock().await;
+        if writer.is_some() {
+            self.inner.storage.close().await?;
+            *writer = None;
+        }
         Ok(())
     }
 
@@ -212,6 +219,12 @@ impl EventStore {
         let mut leads = self.inner.leads.clone();
         leads.mark_unchanged();
         leads
+    }
+
+    /// Waits until the store stops: then calls that stay open have to end.
+    pub async fn stopping(&self) {
+        // The sender is the store's own, so the wait ends with a value.
+        drop(self.watch_stopping().wait_for(|stopping| *stopping).await);
     }
 
     pub(crate) fn watch_stopping(&self) -> watch::Receiver<bool> {

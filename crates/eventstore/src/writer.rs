@@ -10,6 +10,7 @@ use crate::ledger::{Decision, Ledger};
 use crate::metrics::Metrics;
 use crate::request::{Answer, Request};
 use crate::ring::Ring;
+use crate::room::Room;
 use futures::FutureExt;
 use icecore_core::{Error, Position, RecordedEvent};
 use icecore_storage::{Committed, Lease, NumberedAppend};
@@ -52,6 +53,8 @@ struct Waiting {
     caller: oneshot::Sender<Answer>,
     answer: Answer,
     kind: Kind,
+    /// Given back with the answer.
+    room: Room,
 }
 
 /// Whether an append is written with its group, or only waits for what was decided before it.
@@ -159,14 +162,24 @@ impl Writer {
         match self.ledger.decide(&submission) {
             Decision::Write(events, written) => {
                 group.add(events);
-                group.wait(answer, Answer::Appended(written), Kind::Write);
+                group.answers.push(Waiting {
+                    caller: answer,
+                    answer: Answer::Appended(written),
+                    kind: Kind::Write,
+                    room: submission.room,
+                });
             }
             Decision::Settled(settled) => {
                 match &settled {
                     Answer::Appended(_) => self.metrics.retries.inc(),
                     _ => self.metrics.refusals.inc(),
                 };
-                group.wait(answer, settled, Kind::Settled);
+                group.answers.push(Waiting {
+                    caller: answer,
+                    answer: settled,
+                    kind: Kind::Settled,
+                    room: submission.room,
+                });
             }
             // The caller may be gone; then nobody wants to know.
             Decision::Undecided(need) => drop(answer.send(Answer::Needs(need, submission))),
@@ -288,18 +301,11 @@ impl Group {
         self.appends.push(events);
     }
 
-    fn wait(&mut self, caller: oneshot::Sender<Answer>, answer: Answer, kind: Kind) {
-        self.answers.push(Waiting {
-            caller,
-            answer,
-            kind,
-        });
-    }
-
     /// Tells everybody what was decided. A caller that is gone does not want to know.
     fn answer(&mut self) {
-        for Waiting { caller, answer, .. } in self.answers.drain(..) {
-            drop(caller.send(answer));
+        for waiting in self.answers.drain(..) {
+            drop(waiting.room);
+            drop(waiting.caller.send(waiting.answer));
         }
     }
 
@@ -310,6 +316,7 @@ impl Group {
             caller,
             answer,
             kind,
+            room,
         } in self.answers.drain(..)
         {
             let is_unknown = match kind {
@@ -322,6 +329,7 @@ impl Group {
             } else {
                 Error::unavailable(reason)
             };
+            drop(room);
             drop(caller.send(Answer::Failed(error)));
         }
     }

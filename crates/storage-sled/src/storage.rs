@@ -28,7 +28,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 const COMMANDS_MAX: usize = 16;
 
 /// How long closing waits for reads that are under way.
-const READERS_TRIES: u32 = 2_000;
+const READERS_TRIES: u32 = 200;
 const READERS_WAIT: Duration = Duration::from_millis(5);
 
 /// A store on sled, in one data directory.

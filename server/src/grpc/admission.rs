@@ -5,10 +5,12 @@
 //! Room is taken for appends and imports, and kept until they are answered. All messages are held to
 //! the size limit.
 
+use crate::config::Config;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use icecore_core::Error;
 use icecore_core::limits::MESSAGE_BYTES_MAX;
+use icecore_eventstore::Room;
 use icecore_wire::status;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body as GrpcBody;
 use tower::{Layer, Service};
@@ -37,6 +40,12 @@ const APPENDING: [&str; 3] = [
 pub(crate) struct Admitted(Arc<Mutex<VecDeque<OwnedSemaphorePermit>>>);
 
 impl Admitted {
+    /// What a call with one message has taken.
+    pub(crate) fn room_of<T>(request: &tonic::Request<T>) -> Room {
+        let admitted = request.extensions().get::<Self>();
+        admitted.and_then(Self::take).into_iter().collect()
+    }
+
     /// The room of the next message.
     pub(crate) fn take(&self) -> Option<OwnedSemaphorePermit> {
         self.0
@@ -57,12 +66,25 @@ impl Admitted {
 #[derive(Clone, Debug)]
 pub(crate) struct AdmissionLayer {
     room: Arc<Semaphore>,
-    timeout: Duration,
+    limits: Limits,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Until there is room for a message.
+    admission: Duration,
+    /// Until a message that has room has come.
+    message: Duration,
 }
 
 impl AdmissionLayer {
-    pub(crate) fn new(room: Arc<Semaphore>, timeout: Duration) -> Self {
-        Self { room, timeout }
+    pub(crate) fn new(room: Arc<Semaphore>, config: &Config) -> Self {
+        let limits = Limits {
+            admission: config.admission_timeout,
+            message: config.message_timeout,
+        };
+        Self { room, limits }
     }
 }
 
@@ -104,7 +126,7 @@ where
             .contains(&request.uri().path())
             .then(|| Arc::clone(&self.layer.room));
         request.extensions_mut().insert(admitted.clone());
-        let timeout = self.layer.timeout;
+        let limits = self.layer.limits;
         let request = request.map(|body| {
             GrpcBody::new(AdmissionBody {
                 inner: Box::pin(body),
@@ -112,8 +134,9 @@ where
                 message_left: 0,
                 held_back: None,
                 room,
-                timeout,
+                limits,
                 waiting: None,
+                deadline: None,
                 admitted,
             })
         });
@@ -134,8 +157,10 @@ struct AdmissionBody<B> {
     held_back: Option<(Bytes, usize)>,
     /// Where room is taken; `None` for calls that need none.
     room: Option<Arc<Semaphore>>,
-    timeout: Duration,
+    limits: Limits,
     waiting: Option<Acquiring>,
+    /// When the message that has room must be there.
+    deadline: Option<Pin<Box<Sleep>>>,
     admitted: Admitted,
 }
 
@@ -148,6 +173,9 @@ impl<B> AdmissionBody<B> {
                 let part = self.message_left.min(data.len() - at);
                 self.message_left -= part;
                 at += part;
+                if self.message_left == 0 {
+                    self.deadline = None;
+                }
                 continue;
             }
             let part = (PREFIX_BYTES - self.prefix.len()).min(data.len() - at);
@@ -176,7 +204,11 @@ impl<B> AdmissionBody<B> {
         loop {
             if let Some(waiting) = &mut self.waiting {
                 match waiting.as_mut().poll(context) {
-                    Poll::Ready(Ok(permit)) => self.admitted.put(permit),
+                    Poll::Ready(Ok(permit)) => {
+                        self.admitted.put(permit);
+                        self.deadline =
+                            (self.message_left > 0).then(|| Box::pin(sleep(self.limits.message)));
+                    }
                     Poll::Ready(Err(status)) => return Poll::Ready(Err(status)),
                     Poll::Pending => {
                         self.held_back = Some((data, at));
@@ -189,12 +221,41 @@ impl<B> AdmissionBody<B> {
             at = looked_at;
             match (needs, &self.room) {
                 (Some(bytes), Some(room)) => {
-                    self.waiting = Some(acquire(Arc::clone(room), bytes, self.timeout));
+                    self.waiting = Some(acquire(Arc::clone(room), bytes, self.limits.admission));
                 }
                 _ => return Poll::Ready(Ok(data)),
             }
         }
     }
+}
+
+impl<B> AdmissionBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    /// The next frame, unless the message that it belongs to takes too long.
+    fn poll_inner(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, Status>> {
+        if let Poll::Ready(frame) = self.inner.as_mut().poll_frame(context) {
+            let frame = frame.transpose();
+            return Poll::Ready(frame.map_err(|error| Status::from_error(error.into())));
+        }
+        if let Some(deadline) = &mut self.deadline {
+            ready!(deadline.as_mut().poll(context));
+            return Poll::Ready(Err(stalled(self.limits.message)));
+        }
+        Poll::Pending
+    }
+}
+
+fn stalled(limit: Duration) -> Status {
+    status::from_error(Error::unavailable(format!(
+        "the message did not come within {} ms, nothing was written",
+        limit.as_millis()
+    )))
 }
 
 fn acquire(room: Arc<Semaphore>, bytes: usize, timeout: Duration) -> Acquiring {
@@ -244,12 +305,9 @@ where
         let this = self.get_mut();
         let (data, at) = match this.held_back.take() {
             Some(held_back) => held_back,
-            None => match ready!(this.inner.as_mut().poll_frame(context)) {
+            None => match ready!(this.poll_inner(context)?) {
                 None => return Poll::Ready(None),
-                Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(Status::from_error(error.into()))));
-                }
-                Some(Ok(frame)) => match frame.into_data() {
+                Some(frame) => match frame.into_data() {
                     Ok(data) => (data, 0),
                     Err(frame) => return Poll::Ready(Some(Ok(frame))),
                 },
@@ -272,8 +330,10 @@ where
 mod tests {
     use super::*;
     use futures::FutureExt;
-    use futures::stream::iter;
+    use futures::StreamExt;
+    use futures::stream::{iter, pending};
     use http_body_util::{BodyExt, StreamBody};
+    use std::convert::Infallible;
 
     /// A gRPC message of this many bytes behind its prefix.
     fn message(bytes: usize) -> Vec<u8> {
@@ -281,30 +341,33 @@ mod tests {
         [vec![0], length.to_vec(), vec![7; bytes]].concat()
     }
 
-    type TestBody = AdmissionBody<
-        StreamBody<
-            futures::stream::Iter<
-                std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>,
-            >,
-        >,
-    >;
-
-    /// A body whose data comes in pieces of `piece` bytes.
-    fn body(data: &[u8], piece: usize, room: &Arc<Semaphore>) -> TestBody {
-        let frames: Vec<_> = data
-            .chunks(piece)
-            .map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))))
-            .collect();
+    /// A body whose data comes in these frames.
+    fn admitting<S>(frames: S, room: &Arc<Semaphore>) -> AdmissionBody<StreamBody<S>> {
         AdmissionBody {
-            inner: Box::pin(StreamBody::new(iter(frames))),
+            inner: Box::pin(StreamBody::new(frames)),
             prefix: Vec::new(),
             message_left: 0,
             held_back: None,
             room: Some(Arc::clone(room)),
-            timeout: Duration::from_secs(1),
+            limits: Limits {
+                admission: Duration::from_secs(1),
+                message: Duration::from_secs(10),
+            },
             waiting: None,
+            deadline: None,
             admitted: Admitted::default(),
         }
+    }
+
+    type Frames = futures::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>;
+
+    /// A body whose data comes in pieces of `piece` bytes.
+    fn body(data: &[u8], piece: usize, room: &Arc<Semaphore>) -> AdmissionBody<StreamBody<Frames>> {
+        let frames: Vec<_> = data
+            .chunks(piece)
+            .map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))))
+            .collect();
+        admitting(iter(frames), room)
     }
 
     #[tokio::test]
@@ -348,5 +411,24 @@ mod tests {
         let status = body(&prefix, 5, &room).frame().await.unwrap().unwrap_err();
         assert_eq!(status.code(), tonic::Code::InvalidArgument);
         assert!(status.message().contains("message"), "{}", status.message());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_stalls_gives_its_room_back() {
+        let room = Arc::new(Semaphore::new(100));
+        let begun = Bytes::copy_from_slice(&message(50)[..20]);
+        let frames = iter([Ok::<_, Infallible>(Frame::data(begun))]).chain(pending());
+        let mut body = admitting(frames, &room);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert_eq!(room.available_permits(), 50);
+        let status = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert!(
+            status.message().contains("did not come"),
+            "{}",
+            status.message()
+        );
+        drop(body);
+        assert_eq!(room.available_permits(), 100);
     }
 }

@@ -29,9 +29,12 @@ pub(crate) async fn routes(
     config: &Config,
 ) -> (Admission<Routes>, HealthSwitch) {
     // The admission layer holds messages to the limit and says so in our own words.
-    let streams = StreamsServer::new(streams::StreamsService::new(store.clone()))
-        .max_decoding_message_size(usize::MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let streams = StreamsServer::new(streams::StreamsService::new(
+        store.clone(),
+        config.message_timeout,
+    ))
+    .max_decoding_message_size(usize::MAX)
+    .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let operations = OperationsServer::new(operations::OperationsService::new(store.clone()))
         .max_decoding_message_size(usize::MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -45,7 +48,7 @@ pub(crate) async fn routes(
         .add_service(operations)
         .add_service(v1.expect(why))
         .add_service(v1alpha.expect(why));
-    let admission = AdmissionLayer::new(store.admission(), config.admission_timeout);
+    let admission = AdmissionLayer::new(store.admission(), config);
     (admission.layer(routes.prepare()), switch)
 }
 

@@ -32,17 +32,13 @@ impl Operations for OperationsService {
         &self,
         request: Request<proto::ImportRequest>,
     ) -> Result<Response<proto::ImportResponse>, Status> {
-        let admitted = request
-            .extensions()
-            .get::<Admitted>()
-            .and_then(Admitted::take);
+        let room = Admitted::room_of(&request);
         let append = Append::try_from(request.into_inner()).map_err(status::from_error)?;
         let imported = self
             .store
-            .import(append)
+            .import_in(append, room)
             .await
             .map_err(status::from_error)?;
-        drop(admitted);
         Ok(Response::new((self.store.store_id(), imported).into()))
     }
 }

@@ -1,42 +1,69 @@
 //! Append sessions: many appends over one call, decided in the order in which they come and answered
 //! in that order, without waiting for each.
+//!
+//! A task of its own receives and submits; every append then goes its way by itself. So a client that
+//! does not read its answers holds up nobody: when its answers fill their queue, its next appends are
+//! not received any more.
 
 use crate::grpc::admission::Admitted;
-use futures::future::{BoxFuture, FutureExt, ready};
-use futures::stream::unfold;
 use futures::{Stream, StreamExt};
-use icecore_core::Error;
-use icecore_eventstore::EventStore;
+use icecore_core::{Appended, Error, Result};
+use icecore_eventstore::{EventStore, Room};
 use icecore_wire::proto::{AppendSessionRequest, AppendSessionResponse};
 use icecore_wire::{SessionAppend, SessionDecoder, session_response, status};
-use tokio::sync::OwnedSemaphorePermit;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-/// Appends of a session that are under way at a time.
+/// Appends of a session that are under way, or answered and not taken, at a time.
 const IN_FLIGHT_MAX: usize = 1_024;
 
-/// An answer that is on its way.
-type Pending = BoxFuture<'static, Result<AppendSessionResponse, Status>>;
+/// An answer that is on its way, or the end of the session.
+enum Pending {
+    Append {
+        sequence: u64,
+        outcome: JoinHandle<Result<Appended>>,
+    },
+    End(Status),
+}
 
-/// The answers to a session's requests.
+/// The answers to a session's requests. `message_timeout` is how long the next part of an append may
+/// take to come.
 pub(crate) fn answers(
     store: EventStore,
     requests: Streaming<AppendSessionRequest>,
     admitted: Admitted,
+    message_timeout: Duration,
 ) -> impl Stream<Item = Result<AppendSessionResponse, Status>> {
+    let (pending, answers) = mpsc::channel(IN_FLIGHT_MAX);
     let session = Session {
         store,
         requests,
         admitted,
+        message_timeout,
         decoder: SessionDecoder::default(),
-        room: Vec::new(),
-        over: false,
+        room: Room::default(),
     };
-    unfold(session, |mut session| async move {
-        let pending = session.next().await?;
-        Some((pending, session))
-    })
-    .buffered(IN_FLIGHT_MAX)
+    tokio::spawn(session.run(pending));
+    ReceiverStream::new(answers).then(Pending::answer)
+}
+
+impl Pending {
+    async fn answer(self) -> Result<AppendSessionResponse, Status> {
+        match self {
+            Self::End(status) => Err(status),
+            Self::Append { sequence, outcome } => {
+                let outcome = outcome.await.unwrap_or_else(|error| {
+                    let reason = format!("the append broke off: {error}");
+                    Err(Error::OutcomeUnknown { reason })
+                });
+                Ok(session_response(sequence, outcome))
+            }
+        }
+    }
 }
 
 /// The receiving side of a session.
@@ -44,57 +71,88 @@ struct Session {
     store: EventStore,
     requests: Streaming<AppendSessionRequest>,
     admitted: Admitted,
+    message_timeout: Duration,
     decoder: SessionDecoder,
     /// Room of the parts of the append that is being put together.
-    room: Vec<OwnedSemaphorePermit>,
-    over: bool,
+    room: Room,
 }
 
 impl Session {
-    /// Receives and submits the next append; `None` when the session is over.
-    async fn next(&mut self) -> Option<Pending> {
-        while !self.over {
-            let request = match self.requests.message().await {
-                Ok(Some(request)) => request,
-                Ok(None) if self.decoder.is_complete() => return None,
-                Ok(None) => {
-                    let error = Error::invalid("more", "the session ended within an append");
-                    return Some(self.end(status::from_error(error)));
-                }
-                Err(status) => return Some(self.end(status)),
+    /// Receives and submits until either side ends the session.
+    async fn run(mut self, answers: mpsc::Sender<Pending>) {
+        loop {
+            let (pending, over) = match self.receive().await {
+                Ok(Some(append)) => (self.submit(append).await, false),
+                Ok(None) => return,
+                Err(status) => (Pending::End(status), true),
             };
-            self.room.extend(self.admitted.take());
-            match self.decoder.push(request) {
-                Ok(Some(append)) => return Some(self.submit(append).await),
-                Ok(None) => {}
-                Err(error) => return Some(self.end(status::from_error(error))),
+            // A client that is gone wants no answers.
+            if answers.send(pending).await.is_err() || over {
+                return;
             }
         }
-        None
     }
 
-    /// Hands an append to the writer; the answer is awaited while the next ones come.
+    /// The next whole append; `None` when the client has said that there are no more.
+    async fn receive(&mut self) -> Result<Option<SessionAppend>, Status> {
+        loop {
+            let Some(request) = self.next_message().await? else {
+                if self.decoder.is_complete() {
+                    return Ok(None);
+                }
+                let error = Error::invalid("more", "the session ended within an append");
+                return Err(status::from_error(error));
+            };
+            if let Some(permit) = self.admitted.take() {
+                self.room.add(permit);
+            }
+            let complete = self.decoder.push(request).map_err(status::from_error)?;
+            if complete.is_some() {
+                return Ok(complete);
+            }
+        }
+    }
+
+    /// The next message. Between appends a session may rest; within one it must not, since what came
+    /// of it takes room.
+    async fn next_message(&mut self) -> Result<Option<AppendSessionRequest>, Status> {
+        let is_within = !self.decoder.is_complete();
+        let stopping = self.store.stopping();
+        let message = async {
+            let message = self.requests.message();
+            if !is_within {
+                return message.await;
+            }
+            timeout(self.message_timeout, message)
+                .await
+                .unwrap_or_else(|_| Err(stalled(self.message_timeout)))
+        };
+        tokio::select! {
+            message = message => message,
+            () = stopping => {
+                let error = Error::unavailable("the server is stopping");
+                Err(status::from_error(error))
+            }
+        }
+    }
+
+    /// Hands an append to the writer. Its outcome is awaited in a task of its own, whether the client
+    /// takes answers or not.
     async fn submit(&mut self, append: SessionAppend) -> Pending {
         let SessionAppend { sequence, append } = append;
         let room = std::mem::take(&mut self.room);
         let submitted = match append {
-            Ok(append) => self.store.submit(append).await,
+            Ok(append) => self.store.submit(append, room).await,
             Err(error) => Err(error),
         };
-        async move {
-            let outcome = match submitted {
-                Ok(pending) => pending.outcome().await,
-                Err(error) => Err(error),
-            };
-            drop(room);
-            Ok(session_response(sequence, outcome))
-        }
-        .boxed()
+        let outcome = tokio::spawn(async move { submitted?.outcome().await });
+        Pending::Append { sequence, outcome }
     }
+}
 
-    /// Ends the session with a status, after the answers that are on their way.
-    fn end(&mut self, status: Status) -> Pending {
-        self.over = true;
-        ready(Err(status)).boxed()
-    }
+fn stalled(limit: Duration) -> Status {
+    status::from_error(Error::unavailable(format!(
+        "the next part of the append did not come within {} ms, nothing of it was written",
+        limit.as_millis()
+    )))
 }

@@ -11,16 +11,22 @@ use icecore_wire::{
     CategoryPage, Delete, ListCategories, ReadMessage, SetStreamMetadata, Truncate,
     append_response, proto, status,
 };
+use std::time::Duration;
 use tonic::{Request, Response, Status, Streaming};
 
 /// The service over a store.
 pub(crate) struct StreamsService {
     store: EventStore,
+    /// How long the next part of an append may take to come.
+    message_timeout: Duration,
 }
 
 impl StreamsService {
-    pub(crate) fn new(store: EventStore) -> Self {
-        Self { store }
+    pub(crate) fn new(store: EventStore, message_timeout: Duration) -> Self {
+        Self {
+            store,
+            message_timeout,
+        }
     }
 }
 
@@ -33,14 +39,13 @@ impl Streams for StreamsService {
         &self,
         request: Request<proto::AppendRequest>,
     ) -> Result<Response<proto::AppendResponse>, Status> {
-        let admitted = request
-            .extensions()
-            .get::<Admitted>()
-            .and_then(Admitted::take);
+        let room = Admitted::room_of(&request);
         let append = Append::try_from(request.into_inner()).map_err(status::from_error)?;
         let missed_limit = append.missed_limit();
-        let outcome = self.store.append(append).await;
-        drop(admitted);
+        let outcome = match self.store.submit(append, room).await {
+            Ok(pending) => pending.outcome().await,
+            Err(error) => Err(error),
+        };
         append_response(outcome, missed_limit).map(Response::new)
     }
 
@@ -55,7 +60,12 @@ impl Streams for StreamsService {
             .get::<Admitted>()
             .cloned()
             .unwrap_or_default();
-        let answers = session::answers(self.store.clone(), request.into_inner(), admitted);
+        let answers = session::answers(
+            self.store.clone(),
+            request.into_inner(),
+            admitted,
+            self.message_timeout,
+        );
         Ok(Response::new(answers.boxed()))
     }
 

@@ -186,7 +186,7 @@ async fn kill_and_restart(
 ) -> Result<()> {
     stage
         .step(
-            "The server is killed (kill -9), as a power cut would do it, and started again. What was \
+            "The server is killed (kill -9), as a crash would end it, and started again. What was \
              acknowledged is there, and the projection goes on where it was.",
         )
         .await?;

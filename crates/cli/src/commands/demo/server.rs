@@ -17,10 +17,15 @@ pub(super) struct Server {
     address: String,
 }
 
-/// This binary.
+/// This binary, without what the user has set for a server or for commands of their own.
 pub(super) fn icecore() -> Result<Command> {
     let path = std::env::current_exe().context("find this program")?;
     let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"ICECORE_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
     command.kill_on_drop(true);
     Ok(command)
 }
@@ -85,8 +90,6 @@ async fn start(directory: &Path, address: &str) -> Result<(Child, String)> {
     let mut process = icecore()?
         .args(["serve", "--listen", address, "--data"])
         .arg(directory)
-        .env("RUST_LOG", "info")
-        .env_remove("ICECORE_CONFIG")
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -29,7 +29,7 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
-            in_flight_bytes: 64 * 1_024 * 1_024,
+            in_flight_bytes: APPEND_BYTES_MAX + MESSAGE_BYTES_MAX,
             queue_appends: 4_096,
             group_bytes: 4 * 1_024 * 1_024,
             group_appends: 4_096,

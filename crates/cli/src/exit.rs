@@ -42,13 +42,18 @@ pub(crate) struct Hint(pub(crate) String);
 #[error("standard output is closed")]
 pub(crate) struct StdoutClosed;
 
+/// Whoever is to know of the error has been told.
+#[derive(Debug, thiserror::Error)]
+#[error("it was told")]
+pub(crate) struct Told;
+
 /// Tells the user what happened and gives the exit code.
 pub(crate) fn end(outcome: &anyhow::Result<()>) -> Code {
     let Err(error) = outcome else {
         return Code::Done;
     };
     let code = code(error);
-    if code != Code::Done {
+    if code != Code::Done && error.downcast_ref::<Told>().is_none() {
         crate::output::error(&message(error));
     }
     code
@@ -78,7 +83,7 @@ fn code(error: &anyhow::Error) -> Code {
 }
 
 /// What happened, and what to do next where that is known.
-fn message(error: &anyhow::Error) -> String {
+pub(crate) fn message(error: &anyhow::Error) -> String {
     let hint = error.downcast_ref::<Hint>().map(ToString::to_string);
     let mut causes = Vec::new();
     for cause in error.chain() {

@@ -1,17 +1,21 @@
 //! The log, on standard error. `RUST_LOG` says what is logged: `info` at the server unless set,
-//! warnings at the other commands.
+//! warnings at the other commands. Where a server listens is said also when `RUST_LOG` asks for less.
 
 use crate::config::LogFormat;
 use crate::exit::Usage;
 use anyhow::Result;
 use std::io::{self, IsTerminal as _};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{Directive, LevelFilter, Targets};
+
+/// Who says where the server listens.
+const LISTENING: &str = "icecore_server::serve";
 
 /// The log of a server: every line with its time.
 pub(crate) fn of_the_server(format: LogFormat) -> Result<()> {
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter(LevelFilter::INFO)?)
+        .with_env_filter(with_listening(filter(LevelFilter::INFO)?))
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match format {
@@ -33,9 +37,53 @@ pub(crate) fn of_a_client(default: LevelFilter) -> Result<()> {
     Ok(())
 }
 
+/// Whoever starts a server on port 0 or waits until it is ready needs the line that says where it
+/// listens, however little else they want to see. Only `off`, for all or by name, silences it.
+fn with_listening(filter: EnvFilter) -> EnvFilter {
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let is_off = filter.max_level_hint() == Some(LevelFilter::OFF);
+    if is_off || wanted.contains(LISTENING) || shows_listening(&wanted) {
+        return filter;
+    }
+    filter.add_directive(listening())
+}
+
+/// Whether these directives, without those for single spans, show it anyway.
+fn shows_listening(directives: &str) -> bool {
+    let are_targets = |part: &&str| part.parse::<Targets>().is_ok();
+    let targets: Vec<_> = directives.split(',').filter(are_targets).collect();
+    let targets: Option<Targets> = targets.join(",").parse().ok();
+    targets.is_some_and(|targets| targets.would_enable(LISTENING, &Level::INFO))
+}
+
+fn listening() -> Directive {
+    format!("{LISTENING}=info")
+        .parse()
+        .expect("it is a target with a level")
+}
+
 fn filter(default: LevelFilter) -> Result<EnvFilter> {
     EnvFilter::builder()
         .with_default_directive(default.into())
         .from_env()
         .map_err(|error| Usage::new(format!("RUST_LOG: {error}")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shows_the_line_anyway_is_not_lowered() {
+        for (directives, expected) in [
+            ("debug", true),
+            ("warn,icecore_server=debug", true),
+            ("info,[append{stream=a}]=trace", true),
+            ("warn", false),
+            ("info,icecore_server=warn", false),
+            ("sled=debug", false),
+        ] {
+            assert_eq!(shows_listening(directives), expected, "{directives}");
+        }
+    }
 }

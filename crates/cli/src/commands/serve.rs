@@ -1,16 +1,14 @@
 //! `icecore serve`: the store as a process, until a signal ends it.
 
-use crate::config::Settings;
-use crate::exit::Hint;
+use crate::config::{Config, LogFormat, Settings};
+use crate::exit::{self, Hint, Told};
 use crate::logging;
-use crate::output::note;
 use crate::signals::Ending;
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use icecore_client::Error;
 use icecore_server::ServeError;
 use std::path::PathBuf;
-use std::process::exit;
 use tokio::net::TcpListener;
 
 /// Run the store until Ctrl-C or SIGTERM
@@ -23,7 +21,8 @@ Examples:
 
 Every option is also an environment variable and a key of the file (the flag's name with `_`).
 A flag wins over the environment, that over the file. RUST_LOG says what is logged, like
-RUST_LOG=debug; without it: info.")]
+RUST_LOG=debug; without it: info. Where it listens is said unless that is off. With --log-format json
+the reason why it ends is a line of the log too.")]
 pub(crate) struct ServeArgs {
     /// Configuration file in TOML
     #[arg(long, env = "ICECORE_CONFIG", value_name = "FILE")]
@@ -39,7 +38,25 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
         .map(Settings::from_file)
         .transpose()?;
     let config = args.settings.or(file.unwrap_or_default()).check()?;
-    logging::of_the_server(config.log_format)?;
+    let log_format = config.log_format;
+    logging::of_the_server(log_format)?;
+    let served = serve(config).await;
+    match log_format {
+        LogFormat::Text => served,
+        LogFormat::Json => served.map_err(log),
+    }
+}
+
+/// Whoever reads a log of JSON lines finds the end of the server there, and nothing that is no JSON.
+fn log(error: anyhow::Error) -> anyhow::Error {
+    if !tracing::enabled!(tracing::Level::ERROR) {
+        return error;
+    }
+    tracing::error!("{}", exit::message(&error));
+    error.context(Told)
+}
+
+async fn serve(config: Config) -> Result<()> {
     let ending = Ending::listen()?;
     let listener = listen(&config.listen).await?;
     let data = Place(config.data);
@@ -64,8 +81,8 @@ async fn shutdown(mut ending: Ending) {
     tracing::info!("signal received, once more ends it at once");
     tokio::spawn(async move {
         ending.wait().await;
-        note("ended at once by a second signal");
-        exit(1);
+        tracing::warn!("ended at once by a second signal");
+        std::process::exit(1);
     });
 }
 

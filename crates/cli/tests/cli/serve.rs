@@ -175,6 +175,71 @@ fn it_says_once_that_it_listens() {
 }
 
 #[test]
+fn it_says_where_it_listens_unless_that_is_off() {
+    for (filter, others) in [
+        ("warn", false),
+        ("icecore_client=debug", false),
+        ("icecore_server=error", false),
+        ("debug", true),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let mut command = serve(&directory, &["--listen", "127.0.0.1:0"]);
+        let (mut process, _, log) = spawn_server(command.env("RUST_LOG", filter));
+        signal("TERM", process.id());
+        assert_eq!(wait(&mut process).code(), Some(0));
+        let log = log.lock().unwrap();
+        assert_eq!(log.matches("listening on http://").count(), 1, "{log}");
+        assert_eq!(log.contains("starting"), others, "{filter}: {log}");
+    }
+    for filter in ["off", "info,icecore_server::serve=warn"] {
+        let directory = TempDir::new().unwrap();
+        let mut command = serve(&directory, &["--listen", "127.0.0.1:0"]);
+        let mut process = command
+            .env("RUST_LOG", filter)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_until("the store is open", || {
+            directory.path().join("icecore-data").exists()
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        signal("TERM", process.id());
+        wait(&mut process);
+        let mut log = String::new();
+        process
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        assert!(!log.contains("listening"), "{filter}: {log}");
+    }
+}
+
+#[test]
+fn in_a_log_of_json_the_end_is_json_too() {
+    let directory = TempDir::new().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let flags = ["--listen", &address, "--log-format", "json"];
+    let ran = Ran::of(serve(&directory, &flags));
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let lines: Vec<serde_json::Value> = ran
+        .err
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let last = lines.last().unwrap();
+    assert_eq!(last["level"], "ERROR");
+    let message = last["fields"]["message"].as_str().unwrap();
+    assert!(message.contains(&address) && message.contains("--listen"));
+    // Nobody would hear of it otherwise.
+    let mut command = serve(&directory, &flags);
+    command.env("RUST_LOG", "off");
+    Ran::of(command).failed(1, &["error: cannot listen on"]);
+}
+
+#[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let directory = TempDir::new().unwrap();
     let config = directory.path().join("icecore.toml");

@@ -146,6 +146,42 @@ impl FilterArgs {
     pub(crate) fn system_streams(&self) -> SystemStreams {
         system_streams(self.system)
     }
+
+    /// The error with the flags that its user gave for the fields of a filter.
+    pub(crate) fn named(&self, error: Error) -> Error {
+        let names = if self.regex.is_some() {
+            "--regex"
+        } else {
+            "--prefix"
+        };
+        let one_stream = if self.regex.is_none() && self.prefix.is_empty() {
+            "--category"
+        } else {
+            names
+        };
+        let flags = [
+            ("filter", one_stream),
+            ("filter.stream", names),
+            ("filter.type", "--type"),
+            ("filter.category", "--category"),
+            ("filter.tags", "--tag"),
+            ("limit", "--limit"),
+            ("as_of", "--as-of"),
+        ];
+        by_flag(error, &flags)
+    }
+}
+
+/// The error with the flag in place of the field of the call that the flag has set.
+pub(crate) fn by_flag(error: Error, flags: &[(&str, &'static str)]) -> Error {
+    match error {
+        Error::InvalidArgument { field, reason } => {
+            let flag = flags.iter().find(|(name, _)| *name == field);
+            let field = flag.map_or(field, |(_, flag)| (*flag).into());
+            Error::InvalidArgument { field, reason }
+        }
+        other => other,
+    }
 }
 
 pub(crate) fn system_streams(include: bool) -> SystemStreams {

@@ -16,7 +16,7 @@ pub(crate) mod streams;
 pub(crate) mod subscribe;
 pub(crate) mod truncate;
 
-use crate::args::{Cli, Command, ConnectionArgs};
+use crate::args::{Cli, Command, ConnectionArgs, by_flag};
 use crate::{logging, output};
 use anyhow::Result;
 use icecore_client::{Appended, Client, RetryPolicy};
@@ -76,7 +76,8 @@ async fn connect_with(connection: &ConnectionArgs, retry: RetryPolicy) -> Result
     let client = Client::builder(url)
         .connect_timeout(*timeout)
         .call_timeout(*timeout);
-    Ok(client.retry(retry).connect().await?)
+    let connected = client.retry(retry).connect().await;
+    Ok(connected.map_err(|error| by_flag(error, &[("server", "--server")]))?)
 }
 
 /// Shows where a change of a stream stands in the log.

@@ -1,7 +1,7 @@
 //! `icecore append`: events for one stream, all of them or none.
 
 use super::connect;
-use crate::args::{ConnectionArgs, event_type, expected, id, stream_name, tag};
+use crate::args::{ConnectionArgs, by_flag, event_type, expected, id, stream_name, tag};
 use crate::exit::{Hint, Usage};
 use crate::output::{self, Format, OutputArgs};
 use crate::{input, ndjson};
@@ -14,6 +14,21 @@ use icecore_client::{
 };
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+
+/// Fields of the one event that is not in a file, and the flags that set them.
+const EVENT_FLAGS: [(&str, &str); 5] = [
+    ("tags", "--tag"),
+    ("data", "--data"),
+    ("content_type", "--content-type"),
+    ("events.type", "--type"),
+    ("events.data", "--data"),
+];
+
+/// Fields of the condition, and the flags that set them.
+const CONDITION_FLAGS: [(&str, &str); 2] = [
+    ("condition.after", "--condition-after"),
+    ("query", "--condition-type and --condition-tag"),
+];
 
 /// Append one event to a stream, or many at once: all of them or none
 #[derive(Debug, Args)]
@@ -106,14 +121,19 @@ struct ConditionArgs {
 }
 
 pub(crate) async fn run(args: AppendArgs, connection: &ConnectionArgs) -> Result<()> {
+    let is_in_a_file = args.from.is_some();
+    let named = |error: Error| match by_flag(error, &CONDITION_FLAGS) {
+        error if is_in_a_file => error,
+        error => by_flag(error, &EVENT_FLAGS),
+    };
     let events = args.events()?;
     let hint = retry_hint(&args, &events);
     let format = args.output.format();
-    let append = args.append(events)?;
+    let append = args.append(events).map_err(named)?;
     let client = connect(connection).await?;
     let appended = match client.append_request(&append).await {
         Err(error @ Error::OutcomeUnknown { .. }) => return Err(error).context(hint),
-        other => other?,
+        other => other.map_err(named)?,
     };
     show(format, &append, &appended)
 }
@@ -133,7 +153,8 @@ impl AppendArgs {
         if data == "-" && self.metadata.as_deref() == Some("-") {
             return Err(Usage::new("--data and --metadata cannot both be standard input").into());
         }
-        let content_type = ContentType::new(self.content_type.clone())?;
+        let content_type = ContentType::new(self.content_type.clone());
+        let content_type = content_type.map_err(|error| by_flag(error, &EVENT_FLAGS))?;
         let data = if content_type.is_json() {
             input::json("--data", data)
         } else {
@@ -153,7 +174,7 @@ impl AppendArgs {
         })
     }
 
-    fn append(self, events: Vec<EventData>) -> Result<Append> {
+    fn append(self, events: Vec<EventData>) -> Result<Append, Error> {
         let mut append = AppendBuilder::default();
         let stream = append.stream(self.stream, self.expected)?;
         for event in events {
@@ -162,12 +183,12 @@ impl AppendArgs {
         if let Some(condition) = self.condition.condition()? {
             append.condition(condition);
         }
-        Ok(append.build()?)
+        append.build()
     }
 }
 
 impl ConditionArgs {
-    fn condition(self) -> Result<Option<Condition>> {
+    fn condition(self) -> Result<Option<Condition>, Error> {
         let (types, tags) = (self.condition_types, self.condition_tags);
         if types.is_empty() && tags.is_empty() {
             return Ok(None);

@@ -10,10 +10,11 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures::TryStreamExt as _;
+use futures::{Stream, TryStreamExt as _};
 use hidden::Hidden;
 use icecore_client::{
-    Client, NameMatch, Read, ReadFrom, RecordedEvent, StreamName, SystemStreams, Timestamp,
+    Error, NameMatch, Read, ReadBatch, ReadFrom, RecordedEvent, StreamName, SystemStreams,
+    Timestamp,
 };
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -47,7 +48,7 @@ pub(crate) struct ExportArgs {
 
 pub(crate) async fn run(args: ExportArgs, connection: &ConnectionArgs) -> Result<()> {
     let (read, wholly) = (args.read(), args.filter.system);
-    read.check()?;
+    read.check().map_err(|error| args.filter.named(error))?;
     let client = connect(connection).await?;
     let hidden = match (&read.from, wholly) {
         (ReadFrom::All(_), false) => Hidden::load(&client).await?,
@@ -63,7 +64,9 @@ pub(crate) async fn run(args: ExportArgs, connection: &ConnectionArgs) -> Result
         }
     };
     let mut to = Destination::open(args.output.as_deref())?;
-    let exported = export(&client, read, shown, &mut to).await;
+    let batches = client.read(read).batches();
+    let batches = batches.map_err(|error| args.filter.named(error));
+    let exported = export(batches, shown, &mut to).await;
     to.close(exported.is_ok())?;
     let (events, streams) = exported?;
     output::note(format_args!("exported: {events} events, {streams} streams"));
@@ -71,13 +74,11 @@ pub(crate) async fn run(args: ExportArgs, connection: &ConnectionArgs) -> Result
 }
 
 async fn export(
-    client: &Client,
-    read: Read,
+    mut batches: impl Stream<Item = Result<ReadBatch, Error>> + Unpin,
     shown: impl Fn(&RecordedEvent) -> bool,
     to: &mut Destination,
 ) -> Result<(u64, usize)> {
     let (mut events, mut streams) = (0, HashSet::new());
-    let mut batches = client.read(read).batches();
     while let Some(batch) = batches.try_next().await? {
         for event in batch.events.iter().filter(|event| shown(event)) {
             to.write(event)?;

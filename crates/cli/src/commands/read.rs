@@ -45,19 +45,23 @@ pub(crate) async fn run(args: ReadArgs, connection: &ConnectionArgs) -> Result<(
         Scope::OneStream
     };
     let mut shown = Events::new(args.output.format(), scope);
-    let read = args.read();
-    read.check()?;
+    let (read, filter) = (args.read(), &args.filter);
+    read.check().map_err(|error| filter.named(error))?;
     let client = connect(connection).await?;
     let mut batches = client.read(read).batches();
-    while let Some(batch) = batches.try_next().await? {
+    while let Some(batch) = batches
+        .try_next()
+        .await
+        .map_err(|error| filter.named(error))?
+    {
         shown.show(&batch.events, batch.last_position)?;
     }
     shown.end()
 }
 
 impl ReadArgs {
-    fn read(self) -> Read {
-        let from = match self.target.stream {
+    fn read(&self) -> Read {
+        let from = match self.target.stream.clone() {
             Some(stream) => ReadFrom::Stream(stream, self.from.map(Revision::new)),
             None => ReadFrom::All(self.from.map(Position::new)),
         };

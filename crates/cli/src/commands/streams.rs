@@ -1,7 +1,7 @@
 //! `icecore streams`: the names of the streams.
 
 use super::connect;
-use crate::args::{ConnectionArgs, system_streams};
+use crate::args::{ConnectionArgs, by_flag, system_streams};
 use crate::output::{Column, Listing, OutputArgs};
 use anyhow::Result;
 use clap::Args;
@@ -45,7 +45,8 @@ pub(crate) async fn run(args: StreamsArgs, connection: &ConnectionArgs) -> Resul
         ..ListStreams::default()
     };
     loop {
-        let page = client.list_streams(list.clone()).await?;
+        let page = client.list_streams(list.clone()).await;
+        let page = page.map_err(|error| by_flag(error, &[("prefix", "--prefix")]))?;
         for entry in page.streams.iter().take(left) {
             add(&mut listing, entry)?;
         }

@@ -6,9 +6,9 @@ use crate::output::{Events, OutputArgs, Scope, note};
 use crate::signals::Ending;
 use anyhow::Result;
 use clap::Args;
-use futures::TryStreamExt as _;
+use futures::{Stream, TryStreamExt as _};
 use icecore_client::{
-    Position, Revision, Start, Subscribe, SubscribeFrom, Subscription, SubscriptionMessage,
+    Error, Position, Revision, Start, Subscribe, SubscribeFrom, SubscriptionMessage,
 };
 
 /// Follow a stream, or all streams: what is there, then what comes, until Ctrl-C
@@ -59,11 +59,12 @@ pub(crate) async fn run(args: SubscribeArgs, connection: &ConnectionArgs) -> Res
     };
     let shown = Events::new(args.output.format(), scope);
     let subscribe = args.subscribe();
-    subscribe.check()?;
+    subscribe.check().map_err(|error| args.named(error))?;
     let mut ending = Ending::listen()?;
     let follow = async {
         let client = connect(connection).await?;
-        follow(client.subscribe(subscribe), shown).await
+        let messages = client.subscribe(subscribe);
+        follow(messages.map_err(|error| args.named(error)), shown).await
     };
     tokio::select! {
         outcome = follow => outcome,
@@ -71,7 +72,10 @@ pub(crate) async fn run(args: SubscribeArgs, connection: &ConnectionArgs) -> Res
     }
 }
 
-async fn follow(mut messages: Subscription, mut shown: Events) -> Result<()> {
+async fn follow(
+    mut messages: impl Stream<Item = Result<SubscriptionMessage, Error>> + Unpin,
+    mut shown: Events,
+) -> Result<()> {
     let (mut is_connected, mut is_caught_up) = (false, false);
     while let Some(message) = messages.try_next().await? {
         match message {
@@ -103,8 +107,24 @@ async fn follow(mut messages: Subscription, mut shown: Events) -> Result<()> {
 }
 
 impl SubscribeArgs {
-    fn subscribe(self) -> Subscribe {
-        let from = match self.target.stream {
+    /// The error with the flags that its user gave, and the number that they gave for `--from`: the
+    /// server is asked for what comes after the one before it.
+    fn named(&self, error: Error) -> Error {
+        match (error, self.from) {
+            (Error::InvalidArgument { field, reason }, From::At(from)) if field == "after" => {
+                let given = ["position", "revision"].iter().find_map(|what| {
+                    let asked = format!("{what} {} ", from.saturating_sub(1));
+                    let rest = reason.strip_prefix(&asked)?;
+                    Some(format!("{what} {from} {rest}"))
+                });
+                Error::invalid("--from", given.unwrap_or(reason))
+            }
+            (error, _) => self.filter.named(error),
+        }
+    }
+
+    fn subscribe(&self) -> Subscribe {
+        let from = match self.target.stream.clone() {
             Some(stream) => SubscribeFrom::Stream(
                 stream,
                 match self.from {

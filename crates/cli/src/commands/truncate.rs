@@ -1,7 +1,7 @@
 //! `icecore truncate`: hides the first events of a stream.
 
 use super::{connect, show_change};
-use crate::args::{ConnectionArgs, stream_name};
+use crate::args::{ConnectionArgs, by_flag, stream_name};
 use crate::output::OutputArgs;
 use anyhow::Result;
 use clap::Args;
@@ -27,7 +27,8 @@ pub(crate) async fn run(args: TruncateArgs, connection: &ConnectionArgs) -> Resu
     let client = connect(connection).await?;
     let appended = client
         .truncate(&args.stream, Revision::new(args.before))
-        .await?;
+        .await
+        .map_err(|error| by_flag(error, &[("before", "--before")]))?;
     show_change(
         args.output.format(),
         "truncated",

@@ -85,10 +85,29 @@ fn wrong_usage_is_2() {
         .failed(2, &["is empty"]);
     server
         .run(&["read", "--all", "--regex", "("])
-        .failed(2, &["filter.stream", "`(`"]);
+        .failed(2, &["error: --regex: `(`"]);
+    server
+        .run(&["export", "--all", "--regex", "("])
+        .failed(2, &["error: --regex: `(`"]);
+    server
+        .run(&["subscribe", "--all", "--regex", "("])
+        .failed(2, &["error: --regex: `(`"]);
+    server
+        .run(&["read", "--all", "--prefix", ""])
+        .failed(2, &["error: --prefix: has an empty name"]);
+    server
+        .run(&["read", "a", "--category", "b"])
+        .failed(2, &["error: --category: one stream has one name"]);
+    with(&["1", "--condition-type", "T", "--condition-after", "3"])
+        .failed(2, &["error: --condition-after: is 3"]);
+    with(&["1", "--content-type", ""]).failed(2, &["error: --content-type: is empty"]);
+    let tags = [&append[..], &["1"], &["--tag", "k:v"].repeat(200)].concat();
+    server
+        .run(&tags)
+        .failed(2, &["error: --tag: 200 tags on one event"]);
     server
         .run(&["read", "a", "--prefix", "b"])
-        .failed(2, &["filter", "one stream has one name"]);
+        .failed(2, &["error: --prefix: one stream has one name"]);
     server
         .run(&["read", "--all", "--limit", "0"])
         .failed(2, &["--limit"]);
@@ -101,7 +120,7 @@ fn wrong_usage_is_2() {
         .failed(2, &["metadata", "$maxCount"]);
     server
         .run(&["--server", "ftp://x", "stats"])
-        .failed(2, &["server", "http://"]);
+        .failed(2, &["error: --server: ", "http://"]);
     server
         .run(&["--timeout", "soon", "stats"])
         .failed(2, &["--timeout"]);

@@ -36,7 +36,10 @@ fn a_subscription_starts_where_it_is_told() {
     assert_eq!(first(&["a"]), 0);
     server
         .run(&["subscribe", "--all", "--from", "99"])
-        .failed(2, &["beyond the end"]);
+        .failed(2, &["error: --from: position 99 lies beyond the end"]);
+    server
+        .run(&["subscribe", "a", "--from", "4"])
+        .failed(2, &["error: --from: revision 4 lies beyond the end"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::args::{ConnectionArgs, expected, stream_name};
 use crate::output::OutputArgs;
 use anyhow::Result;
 use clap::Args;
-use icecore_client::{DeleteKind, ExpectedRevision, StreamName};
+use icecore_client::{DeleteKind, Error, ExpectedRevision, StreamName, StreamState};
 
 /// Delete a stream: its events are hidden, and an append opens it again
 #[derive(Debug, Args)]
@@ -35,6 +35,19 @@ pub(crate) async fn run(args: DeleteArgs, connection: &ConnectionArgs) -> Result
         (DeleteKind::Soft, "deleted")
     };
     let client = connect(connection).await?;
-    let appended = client.delete(&args.stream, args.expected, kind).await?;
+    let deleted = client.delete(&args.stream, args.expected, kind).await;
+    let appended = deleted.map_err(|error| not_found(error, &args))?;
     show_change(args.output.format(), what, args.stream.as_str(), &appended)
+}
+
+/// Whoever expected nothing has lost no race: there is no such stream.
+fn not_found(error: Error, args: &DeleteArgs) -> Error {
+    let is_missing = matches!(&error, Error::Refused(refusal)
+        if refusal.violations.iter().any(|violation| violation.stream == args.stream
+            && matches!(violation.state, StreamState::Absent | StreamState::OnlyMetadata)));
+    if is_missing && args.expected == ExpectedRevision::Any {
+        let stream = args.stream.clone();
+        return Error::StreamNotFound { stream };
+    }
+    error
 }

@@ -146,6 +146,49 @@ fn what_is_not_there_is_4() {
 }
 
 #[test]
+fn a_stream_that_never_was_cannot_be_deleted() {
+    let server = Server::start();
+    server
+        .run(&["delete", "s-nope"])
+        .failed(4, &["`s-nope` does not exist", "icecore streams"]);
+    server
+        .run(&["delete", "s-nope", "--expected", "exists"])
+        .failed(3, &["expected exists, current no stream"]);
+    server
+        .run(&["delete", "s-nope", "--expected", "4"])
+        .failed(3, &["expected 4, current no stream"]);
+    server.run(&["metadata", "set", "s-nope", "{}"]).ok();
+    server
+        .run(&["delete", "s-nope"])
+        .failed(4, &["`s-nope` does not exist"]);
+}
+
+#[test]
+fn a_file_to_import_that_is_none_is_2() {
+    let server = Server::start();
+    server
+        .run(&["import", "/no/such/file"])
+        .failed(2, &["/no/such/file: No such file"]);
+    let directory = server.data();
+    let directory = directory.to_str().unwrap();
+    server
+        .run(&["import", directory])
+        .failed(2, &[directory, "is a directory"]);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    let server = Server::start();
+    let line = "\u{feff}{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n";
+    server.run_with_input(&["import", "-"], line).ok();
+    let line = line.replace("\"stream\":\"a\",", "");
+    server
+        .run_with_input(&["append", "a", "--from", "-"], &line)
+        .ok();
+    assert_eq!(server.run(&["read", "a"]).ok().each("data"), [1, 1]);
+}
+
+#[test]
 fn a_server_that_is_not_there_is_5() {
     for command in [
         &["stats"][..],

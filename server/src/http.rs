@@ -10,8 +10,9 @@ use axum::routing::get;
 use http::{HeaderValue, StatusCode, Version, header};
 use icecore_eventstore::EventStore;
 use icecore_storage::Health;
-use std::time::Instant;
-use tracing::Instrument;
+use tower_http::classify::{GrpcErrorsAsFailures, SharedClassifier};
+use tower_http::trace::{DefaultOnEos, DefaultOnFailure, DefaultOnResponse, TraceLayer};
+use tracing::{Level, Span};
 
 /// The content type of the `OpenMetrics` text format.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -80,24 +81,17 @@ pub(crate) async fn only_grpc(request: Request, next: Next) -> Response {
     (StatusCode::NOT_FOUND, text).into_response()
 }
 
-/// A span for each request, with its outcome and how long it took until the answer began.
-pub(crate) async fn trace(request: Request, next: Next) -> Response {
-    let span = tracing::info_span!("request", path = request.uri().path());
-    async {
-        let since = Instant::now();
-        let response = next.run(request).await;
-        let grpc_status = response
-            .headers()
-            .get("grpc-status")
-            .map(|s| s.to_str().unwrap_or("?"));
-        tracing::debug!(
-            status = response.status().as_u16(),
-            grpc_status,
-            elapsed_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
-            "answered"
-        );
-        response
-    }
-    .instrument(span)
-    .await
+type MakeSpan = fn(&Request) -> Span;
+
+/// A span for each request, over its whole answer: streams of answers and their end are part of it.
+pub(crate) fn trace() -> TraceLayer<SharedClassifier<GrpcErrorsAsFailures>, MakeSpan, ()> {
+    let span: MakeSpan = |request| tracing::info_span!("request", path = request.uri().path(), version = ?request.version());
+    TraceLayer::new_for_grpc()
+        .make_span_with(span)
+        .on_request(())
+        .on_response(DefaultOnResponse::new().level(Level::DEBUG))
+        .on_eos(DefaultOnEos::new().level(Level::DEBUG))
+        // What a client did wrong is answered to it; what the store did wrong is logged where it
+        // happens.
+        .on_failure(DefaultOnFailure::new().level(Level::DEBUG))
 }

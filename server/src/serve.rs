@@ -77,7 +77,7 @@ pub async fn serve(
                 .fallback_service(grpc)
                 .layer(from_fn(http::only_grpc)),
         )
-        .layer(from_fn(http::trace));
+        .layer(http::trace());
     if let Ok(address) = listener.local_addr() {
         tracing::info!(
             store_id = %store.store_id(),

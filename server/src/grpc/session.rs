@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use tracing::Instrument;
 
 /// Appends of a session that are under way, or answered and not taken, at a time.
 const IN_FLIGHT_MAX: usize = 1_024;
@@ -47,7 +48,7 @@ pub(crate) fn answers(
         decoder: SessionDecoder::default(),
         room: Room::default(),
     };
-    tokio::spawn(session.run(pending));
+    tokio::spawn(session.run(pending).in_current_span());
     ReceiverStream::new(answers).then(Pending::answer)
 }
 
@@ -145,7 +146,7 @@ impl Session {
             Ok(append) => self.store.submit(append, room).await,
             Err(error) => Err(error),
         };
-        let outcome = tokio::spawn(async move { submitted?.outcome().await });
+        let outcome = tokio::spawn(async move { submitted?.outcome().await }.in_current_span());
         Pending::Append { sequence, outcome }
     }
 }

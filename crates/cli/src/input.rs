@@ -8,6 +8,9 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+/// What some programs put before a text in UTF-8.
+pub(crate) const BOM: &[u8] = "\u{feff}".as_bytes();
+
 /// Reads the value of the flag `flag`.
 pub(crate) fn value(flag: &str, text: &str) -> Result<Bytes> {
     if text == "-" {

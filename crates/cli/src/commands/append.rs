@@ -205,6 +205,8 @@ impl ConditionArgs {
 fn lines(path: &Path) -> Result<Vec<EventData>> {
     let text: Bytes = input::file_or_stdin(path)?;
     let lines = text
+        .strip_prefix(input::BOM)
+        .unwrap_or(&text)
         .split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)
         .enumerate();

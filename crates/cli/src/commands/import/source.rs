@@ -2,6 +2,7 @@
 //! file has been read and what it is recognised by.
 
 use crate::exit::Usage;
+use crate::input::BOM;
 use anyhow::{Context as _, Result, bail};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
@@ -44,9 +45,12 @@ impl Source {
         if path == Path::new("-") {
             return Self::read(io::stdin(), None).context("read standard input");
         }
-        let named = |error| Usage::new(format!("{}: {error}", path.display()));
+        let named = |error: io::Error| Usage::new(format!("{}: {error}", path.display()));
         let file = File::open(path).map_err(named)?;
         let metadata = file.metadata().map_err(named)?;
+        if metadata.is_dir() {
+            return Err(named(io::ErrorKind::IsADirectory.into()).into());
+        }
         let size = metadata.is_file().then_some(metadata.len());
         Self::read(file, size).with_context(|| format!("read {}", path.display()))
     }
@@ -64,11 +68,7 @@ impl Source {
         } else {
             Box::new(raw)
         };
-        let mut beginning = Vec::new();
-        content
-            .by_ref()
-            .take(FINGERPRINT_BYTES)
-            .read_to_end(&mut beginning)?;
+        let beginning = without_bom(&mut content)?;
         let hash = Sha256::digest(&beginning);
         let fingerprint = hash[..16].try_into().context("cut the hash")?;
         let reader = Cursor::new(beginning).chain(content);
@@ -118,6 +118,18 @@ impl Source {
         self.lines.add(&text[start..]);
         Ok(true)
     }
+}
+
+/// The beginning of the content, without the byte order mark that some programs put before UTF-8.
+fn without_bom(content: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut beginning = Vec::new();
+    let mut read = |count, beginning: &mut Vec<u8>| content.take(count).read_to_end(beginning);
+    read(BOM.len() as u64, &mut beginning)?;
+    if beginning == BOM {
+        beginning.clear();
+    }
+    read(FINGERPRINT_BYTES - beginning.len() as u64, &mut beginning)?;
+    Ok(beginning)
 }
 
 fn starts_with_magic(raw: &mut impl BufRead) -> io::Result<bool> {
@@ -204,6 +216,19 @@ mod tests {
         assert_eq!(read.0[..3], ["a\n", "\n", "ba\n"]);
         assert_eq!(read, lines(gzipped));
         assert_ne!(source(b"a").fingerprint(), source(b"b").fingerprint());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_content() {
+        let text = "a\nb".repeat(50_000);
+        let marked = ["\u{feff}", &text].concat();
+        for marked in [source(marked.as_bytes()), source(&gzip(marked.as_bytes()))] {
+            let plain = source(text.as_bytes());
+            assert_eq!(marked.fingerprint(), plain.fingerprint());
+            assert_eq!(lines(marked), lines(plain));
+        }
+        assert_eq!(lines(source("\u{feff}".as_bytes())).0.len(), 0);
+        assert_eq!(lines(source(b"a")).0, ["a\n"]);
     }
 
     #[test]

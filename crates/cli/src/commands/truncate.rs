@@ -7,11 +7,14 @@ use anyhow::Result;
 use clap::Args;
 use icecore_client::{Revision, StreamName};
 
-/// Hide the first events of a stream, for ever
+/// Hide the first events of a stream from those who read it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  icecore truncate order-1 --before 1000      # revision 1000 is the first one that remains visible")]
+  icecore truncate order-1 --before 1000      # revision 1000 is the first one that remains visible
+
+The events stay where they are: reads of all streams show them. It sets $tb in the metadata of the
+stream; `icecore metadata set` with a smaller $tb, or without one, shows them to its readers again.")]
 pub(crate) struct TruncateArgs {
     /// The stream
     #[arg(value_parser = stream_name)]

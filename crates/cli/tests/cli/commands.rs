@@ -273,7 +273,7 @@ fn truncated_and_deleted_events_are_hidden() {
     assert_eq!(server.run(&["read", "a"]).ok().each("revision"), [2]);
     server
         .run(&["truncate", "a", "--before", "9"])
-        .failed(2, &["before", "next revision"]);
+        .failed(2, &["--before", "next revision"]);
     server
         .run(&["delete", "a", "--expected", "1"])
         .failed(3, &["expected 1, current 2"]);
@@ -289,6 +289,25 @@ fn truncated_and_deleted_events_are_hidden() {
         .failed(4, &["`a` is deleted for ever"]);
     let append = ["append", "a", "--type", "T", "--data", "1"];
     server.run(&append).failed(3, &["deleted", "tombstoned"]);
+}
+
+#[test]
+fn truncated_events_come_back_as_the_help_of_truncate_says() {
+    let server = Server::start();
+    for _ in 0..3 {
+        server.append("a", "T", "1");
+    }
+    server.run(&["truncate", "a", "--before", "2"]).ok();
+    assert_eq!(
+        server.run(&["read", "--all"]).ok().each("revision"),
+        [0, 1, 2]
+    );
+    for (metadata, visible) in [(r#"{"$tb":1}"#, &[1, 2][..]), ("{}", &[0, 1, 2])] {
+        server.run(&["metadata", "set", "a", metadata]).ok();
+        assert_eq!(server.run(&["read", "a"]).ok().each("revision"), visible);
+    }
+    let help = server.run(&["truncate", "--help"]).ok().out;
+    assert!(help.contains("$tb") && !help.contains("for ever"), "{help}");
 }
 
 #[test]

@@ -4,10 +4,15 @@
 use crate::config::LogFormat;
 use crate::exit::Usage;
 use anyhow::Result;
+use icecore_client::Error;
+use std::fmt::{self, Debug};
 use std::io::{self, IsTerminal as _};
 use tracing::Level;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{Directive, LevelFilter, Targets};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 /// Who says where the server listens.
 const LISTENING: &str = "icecore_server::serve";
@@ -33,8 +38,23 @@ pub(crate) fn of_a_client(default: LevelFilter) -> Result<()> {
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .without_time()
+        .fmt_fields(debug_fn(field).delimited(" "))
         .init();
     Ok(())
+}
+
+/// One field of a line. That something is to be sent again is advice for a program that uses the
+/// client; whoever runs a command is only told what happened.
+fn field(to: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let advice = Error::OutcomeUnknown {
+        reason: String::new(),
+    };
+    let value = value.strip_prefix(&advice.to_string()).unwrap_or(&value);
+    match field.name() {
+        "message" => to.write_str(value),
+        name => write!(to, "{name}={value}"),
+    }
 }
 
 /// Whoever starts a server on port 0 or waits until it is ready needs the line that says where it

@@ -134,7 +134,7 @@ impl Sender {
                 return (Err(error), attempt);
             }
             if attempt == ATTEMPTS_QUIET {
-                let text = format!("waiting for the server: {error}");
+                let text = format!("waiting for the server: {}", reason(&error));
                 self.bar.suspend(|| note(text));
             }
             sleep(pause).await;
@@ -211,6 +211,14 @@ impl Sender {
 
     pub(super) fn clear_bar(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// What happened, without what is done about it here.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::OutcomeUnknown { reason } => reason.clone(),
+        other => other.to_string(),
     }
 }
 

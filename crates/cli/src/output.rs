@@ -9,7 +9,12 @@ use anyhow::{Context as _, Result};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 pub(crate) use events::{Events, Scope};
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileTypeExt as _;
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
 
 /// Width of tables that do not go to a terminal.
 const WIDTH: u16 = 120;
@@ -74,6 +79,26 @@ fn stdout_error(error: io::Error) -> Result<()> {
         return Err(StdoutClosed.into());
     }
     Err(error).context("write to standard output")
+}
+
+/// Completes when nobody reads the pipe any more that standard output is; never for anything else.
+pub(crate) async fn closed() {
+    if let Ok(Some(pipe)) = stdout_as_pipe()
+        && pipe.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Standard output once more, to be watched. As nothing is written to it in this way, it may go on
+/// blocking those who do write.
+fn stdout_as_pipe() -> io::Result<Option<pipe::Sender>> {
+    let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let is_pipe = stdout.metadata()?.file_type().is_fifo();
+    is_pipe
+        .then(|| pipe::Sender::from_file_unchecked(stdout))
+        .transpose()
 }
 
 /// Prints one line and is done.

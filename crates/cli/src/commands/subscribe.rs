@@ -2,7 +2,7 @@
 
 use super::connect;
 use crate::args::{ConnectionArgs, FilterArgs, TargetArgs};
-use crate::output::{Events, OutputArgs, Scope, note};
+use crate::output::{self, Events, OutputArgs, Scope, note};
 use crate::signals::Ending;
 use anyhow::Result;
 use clap::Args;
@@ -69,6 +69,8 @@ pub(crate) async fn run(args: SubscribeArgs, connection: &ConnectionArgs) -> Res
     tokio::select! {
         outcome = follow => outcome,
         () = ending.wait() => Ok(()),
+        // Otherwise the next event would have to come first.
+        () = output::closed() => Ok(()),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Subscriptions: what is there, then what comes, over a restart of the server too.
 
-use crate::support::{Running, Server};
+use crate::support::{Running, Server, wait};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 #[test]
 fn what_is_there_comes_first_then_what_is_appended() {
@@ -43,6 +47,24 @@ fn a_subscription_starts_where_it_is_told() {
 }
 
 #[test]
+fn a_subscription_ends_with_its_reader_and_not_before() {
+    let server = Server::start();
+    server.append("a", "T", "1");
+    let mut following = server.command(&["subscribe", "--all"]);
+    let mut following = following
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with('{'));
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(following.try_wait().unwrap(), None);
+    drop(lines);
+    assert_eq!(wait(&mut following).code(), Some(0));
+}
+
+#[test]
 fn a_subscription_goes_on_when_the_server_comes_back() {
     let server = Server::start();
     server.append("a", "T", "1");
@@ -54,7 +76,9 @@ fn a_subscription_goes_on_when_the_server_comes_back() {
     let (code, said) = following.end("INT");
     assert_eq!(code, Some(0));
     assert!(
-        said.contains("connecting again") && said.contains("connected again"),
+        said.contains("connecting again")
+            && said.contains("connected again")
+            && !said.contains("send it again"),
         "{said}"
     );
 }

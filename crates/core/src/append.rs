@@ -8,6 +8,7 @@ use crate::{
 };
 use bytes::BytesMut;
 use std::collections::HashSet;
+use uuid::Uuid;
 
 /// A stream that an append writes to or looks at, and what it expects of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,17 @@ pub struct StreamExpectation {
     pub expected: ExpectedRevision,
     /// Whether the append writes to it.
     pub role: Role,
+}
+
+impl StreamExpectation {
+    /// Whether it says where the events of the append stand if they have been written before.
+    pub fn tells_place(&self) -> bool {
+        let tells = matches!(
+            self.expected,
+            ExpectedRevision::Exact(_) | ExpectedRevision::NoStream
+        );
+        tells && self.role == Role::Written
+    }
 }
 
 /// A valid append: all of its events are written, or none.
@@ -133,16 +145,37 @@ const DETACHED_BYTES_MAX: usize = 16 * 1_024;
 /// Puts an append together and checks it as it grows.
 #[derive(Clone, Debug, Default)]
 pub struct AppendBuilder {
+    purpose: Purpose,
     streams: Vec<StreamExpectation>,
     names: HashSet<StreamName>,
-    ids: HashSet<(usize, uuid::Uuid)>,
+    ids: HashSet<(usize, Uuid)>,
+    /// An id that a stream gets twice.
+    repeated: Option<Uuid>,
     events: Vec<AppendEvent>,
     condition: Option<Condition>,
     missed_limit: usize,
     size: usize,
 }
 
+/// What an append is built for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Purpose {
+    #[default]
+    New,
+    Import,
+}
+
 impl AppendBuilder {
+    /// Builds a part of an earlier history. A stream may have an event id twice there; that is taken
+    /// as long as a stream of the append expects a revision or no stream: its place tells whether the
+    /// append is a retry, which the ids alone then cannot.
+    pub fn for_import() -> Self {
+        Self {
+            purpose: Purpose::Import,
+            ..Self::default()
+        }
+    }
+
     /// Adds a stream and what is expected of it; the result is what [`Self::event`] refers to. A
     /// stream to which no event goes is only checked.
     ///
@@ -174,8 +207,8 @@ impl AppendBuilder {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`: too large, too many tags, an id that the stream got already in this append,
-    /// a stream index that [`Self::stream`] never gave.
+    /// `InvalidArgument`: too large, too many tags, an id that the stream got already in this append
+    /// (but see [`Self::for_import`]), a stream index that [`Self::stream`] never gave.
     pub fn event(
         &mut self,
         stream: usize,
@@ -204,10 +237,10 @@ impl AppendBuilder {
             ));
         }
         if !self.ids.insert((stream, event.id)) {
-            return Err(Error::invalid(
-                "events.id",
-                format!("{} is given twice", event.id),
-            ));
+            if self.purpose == Purpose::New {
+                return Err(given_twice(event.id));
+            }
+            self.repeated = Some(event.id);
         }
         self.events.push(AppendEvent {
             stream,
@@ -244,10 +277,16 @@ impl AppendBuilder {
     /// # Errors
     ///
     /// `InvalidArgument`: neither streams nor a condition, or an expectation that its stream cannot
-    /// have (`any` where nothing is written, `tombstoned` where something is).
+    /// have (`any` where nothing is written, `tombstoned` where something is). An id that is given
+    /// twice in an import of which no stream has an expectation that tells a retry.
     pub fn build(self) -> Result<Append> {
         if self.streams.is_empty() && self.condition.is_none() {
             return Err(Error::invalid("streams", "the append names no stream"));
+        }
+        if let Some(id) = self.repeated
+            && !self.streams.iter().any(StreamExpectation::tells_place)
+        {
+            return Err(given_twice(id));
         }
         let several = self.streams.len() > 1 || self.condition.is_some();
         for StreamExpectation {
@@ -290,6 +329,10 @@ impl AppendBuilder {
     }
 }
 
+fn given_twice(id: Uuid) -> Error {
+    Error::invalid("events.id", format!("{id} is given twice"))
+}
+
 /// What an append did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -313,7 +356,6 @@ pub struct StreamAppended {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     fn stream(name: &str) -> StreamName {
         StreamName::new(name.to_owned()).unwrap()
@@ -342,6 +384,23 @@ mod tests {
         append.event(a, event(1, 1), None).unwrap();
         append.event(b, event(1, 1), None).unwrap();
         assert!(append.event(a, event(1, 1), None).is_err());
+    }
+
+    #[test]
+    fn an_import_repeats_an_id_where_a_stream_tells_a_retry() {
+        let built = |progress| {
+            let mut append = AppendBuilder::for_import();
+            let a = append.stream(stream("a"), ExpectedRevision::Any).unwrap();
+            append.event(a, event(1, 1), None).unwrap();
+            append.event(a, event(1, 1), None).unwrap();
+            let b = append.stream(stream("b"), progress).unwrap();
+            append.event(b, event(2, 1), None).unwrap();
+            append.build()
+        };
+        assert!(built(ExpectedRevision::NoStream).is_ok());
+        assert!(built(ExpectedRevision::Exact(Revision::FIRST)).is_ok());
+        let error = built(ExpectedRevision::Any).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { ref field, .. } if field == "events.id"));
     }
 
     #[test]

@@ -129,11 +129,7 @@ impl Ledger {
 
     /// The answer, if the append or a part of it has been written before.
     fn retry(&self, candidate: &Candidate<'_>) -> Result<Option<Answer>, Need> {
-        let check = RetryCheck {
-            submission: candidate.submission,
-            window: &self.window,
-            last_position: self.last,
-        };
+        let check = RetryCheck::new(candidate.submission, &self.window, self.last);
         let mut found = Vec::with_capacity(candidate.records.len());
         for (index, record) in candidate.records.iter().enumerate() {
             found.push(check.stream(index, record)?);
@@ -167,6 +163,7 @@ impl Ledger {
                 }
             });
         let last = places.flatten().map(|place| place.position).max();
+        let last = last.map(|last| last.plus(candidate.unasked_at_end(found)));
         let appended = Appended {
             store_id: self.store_id,
             last_position: last.unwrap_or(self.last),
@@ -271,6 +268,15 @@ impl Candidate<'_> {
         streams.map(|(expectation, record)| {
             (&expectation.stream, record.state_of(&expectation.stream))
         })
+    }
+
+    /// How many events the append ends with whose streams were not asked whether it is a retry. Only
+    /// an import has such, and its events stand one behind the other.
+    fn unasked_at_end(&self, found: &[Option<Retry>]) -> u64 {
+        let streams = self.append.events().iter().rev().map(|event| event.stream);
+        streams
+            .take_while(|stream| found[*stream].is_none())
+            .count() as u64
     }
 
     /// Each stream that gets events, with its record.

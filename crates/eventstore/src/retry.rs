@@ -1,7 +1,7 @@
 //! Is this append a retry? Decided before expectations and conditions, by event ids alone, as
 //! KurrentDB's table of idempotent appends says.
 
-use crate::request::{Need, Submission};
+use crate::request::{Mode, Need, Submission};
 use crate::state::StreamRecord;
 use crate::window::{IdWindow, Place};
 use icecore_core::{ExpectedRevision, Position, Revision, StreamExpectation, StreamState};
@@ -20,15 +20,34 @@ pub(crate) enum Retry {
 
 /// Looks for the ids of an append in one stream.
 pub(crate) struct RetryCheck<'a> {
-    pub(crate) submission: &'a Submission,
-    pub(crate) window: &'a IdWindow,
+    submission: &'a Submission,
+    window: &'a IdWindow,
+    /// Only streams whose expectation says where the events would stand are asked.
+    by_place_only: bool,
     /// The last position that is decided, durable or not.
-    pub(crate) last_position: Position,
+    last_position: Position,
 }
 
-impl RetryCheck<'_> {
-    /// What the ids for the append's stream number `index` say; `None` when it gets no event.
-    /// `record` is that stream's.
+impl<'a> RetryCheck<'a> {
+    /// A part of an earlier history that says where one of its streams stands is decided by that
+    /// stream alone: elsewhere the history may well have an id twice.
+    pub(crate) fn new(
+        submission: &'a Submission,
+        window: &'a IdWindow,
+        last_position: Position,
+    ) -> Self {
+        let mut streams = submission.append.streams().iter();
+        Self {
+            submission,
+            window,
+            by_place_only: submission.mode == Mode::Verbatim
+                && streams.any(StreamExpectation::tells_place),
+            last_position,
+        }
+    }
+
+    /// What the ids for the append's stream number `index` say; `None` when it gets no event or is
+    /// not asked. `record` is that stream's.
     pub(crate) fn stream(
         &self,
         index: usize,
@@ -39,6 +58,9 @@ impl RetryCheck<'_> {
             return Ok(None);
         }
         let expectation = &self.submission.append.streams()[index];
+        if self.by_place_only && !expectation.tells_place() {
+            return Ok(None);
+        }
         let state = record.state_of(&expectation.stream);
         if state == StreamState::Tombstoned {
             return Ok(Some(Retry::New));

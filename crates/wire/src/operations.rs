@@ -19,7 +19,7 @@ impl TryFrom<proto::ImportRequest> for Append {
     type Error = Error;
 
     fn try_from(request: proto::ImportRequest) -> Result<Self> {
-        let mut append = AppendBuilder::default();
+        let mut append = AppendBuilder::for_import();
         for (n, message) in request.streams.into_iter().enumerate() {
             let stream = imported_stream(message.stream).inside(|| format!("streams[{n}]"))?;
             let expected = expected(message.expected).inside(|| format!("streams[{n}]"))?;

@@ -452,3 +452,25 @@ fn an_export_goes_to_a_file_gzipped_by_its_name() {
         .run(&["export", "--all", "--output", "/no/such/place"])
         .failed(1, &["/no/such/place"]);
 }
+
+#[test]
+fn a_history_with_an_id_twice_in_a_stream_goes_out_and_in_again() {
+    let (from, to) = (Server::start(), Server::start());
+    let append = [
+        "append",
+        "s",
+        "--type",
+        "T",
+        "--id",
+        "0b8f2f3e-6f0d-4b62-9f5e-2d9e3a6c1b11",
+        "--data",
+    ];
+    for (data, expected) in [("1", "no-stream"), ("2", "0")] {
+        from.run(&[&append[..], &[data, "--expected", expected]].concat())
+            .ok();
+    }
+    let exported = from.run(&["export", "--all"]).ok().out;
+    assert_eq!(exported.lines().count(), 2);
+    to.run_with_input(&["import", "-"], &exported).ok();
+    assert_eq!(to.run(&["export", "--all"]).ok().out, exported);
+}

@@ -3,7 +3,9 @@
 use crate::support::{
     Any, BEGIN, NoStream, SECOND, TestStore, event, events, exact, name, open, outcome, typed,
 };
-use icecore_core::{Append, AppendBuilder, DeleteKind, EventData, ImportTimes, Read, Timestamp};
+use icecore_core::{
+    Append, AppendBuilder, DeleteKind, EventData, ExpectedRevision, ImportTimes, Read, Timestamp,
+};
 
 fn at(seconds: i64) -> Timestamp {
     BEGIN.plus_nanos(seconds * SECOND)
@@ -163,6 +165,86 @@ async fn an_import_that_is_sent_again_is_written_once() {
         .await
         .unwrap();
     assert_eq!(outcome(&store.put("s", NoStream, &[3]).await), "ok 2@5");
+}
+
+/// A part of a history in which streams may have an id twice, with the progress that it makes.
+fn part(events: &[(&str, u128)], progress: (ExpectedRevision, u128), is_last: bool) -> Append {
+    let mut append = AppendBuilder::for_import();
+    let progress_stream = append.stream(name("progress"), progress.0).unwrap();
+    let mut places = std::collections::HashMap::new();
+    if !is_last {
+        append
+            .event(progress_stream, event(progress.1), None)
+            .unwrap();
+    }
+    for (stream, id) in events {
+        let place = *places
+            .entry(*stream)
+            .or_insert_with(|| append.stream(name(stream), Any).unwrap());
+        append.event(place, event(*id), None).unwrap();
+    }
+    if is_last {
+        append
+            .event(progress_stream, event(progress.1), None)
+            .unwrap();
+    }
+    append.build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_that_says_where_it_stands_decides_whether_an_import_is_a_retry() {
+    for is_last in [true, false] {
+        let store = open().await;
+        let parts = [
+            part(&[("s", 1), ("s", 1), ("t", 2)], (NoStream, 10), is_last),
+            part(&[("s", 1)], (exact(0), 11), is_last),
+            part(&[("s", 1), ("s", 3), ("t", 2)], (exact(1), 12), is_last),
+        ];
+        let mut answers = Vec::new();
+        for part in &parts {
+            answers.push(store.import(part.clone()).await.unwrap());
+        }
+        let ends: Vec<_> = answers.iter().map(|a| a.last_position.get()).collect();
+        assert_eq!(ends, [4, 6, 10]);
+        let ids: Vec<_> = events(&store.store, Read::stream(name("s"))).await.unwrap();
+        let ids: Vec<_> = ids.iter().map(|event| event.id.as_u128()).collect();
+        assert_eq!(ids, [1, 1, 1, 1, 3]);
+        for (part, answer) in parts.iter().zip(&answers) {
+            assert_eq!(store.import(part.clone()).await.unwrap(), *answer);
+        }
+        assert_eq!(store.last_position().get(), 10, "nothing was written twice");
+        let late = part(&[("u", 9)], (exact(0), 99), is_last);
+        assert!(store.import(late).await.is_err(), "somebody else was there");
+        assert_eq!(store.last_position().get(), 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_with_an_id_twice_in_a_stream_comes_back_the_same() {
+    let from = open().await;
+    for (expected, ids) in [
+        (NoStream, &[1, 2][..]),
+        (exact(1), &[1]),
+        (exact(2), &[2, 1]),
+    ] {
+        from.put("s", expected, ids).await.unwrap();
+    }
+    let history = from.log().await;
+    for size in 1..=history.len() {
+        let to = open().await;
+        for (n, events) in (0_u64..).zip(history.chunks(size)) {
+            let events: Vec<_> = events.iter().map(|e| ("s", e.id.as_u128())).collect();
+            let expected = n.checked_sub(1).map_or(NoStream, exact);
+            let part = part(&events, (expected, 100 + u128::from(n)), true);
+            to.import(part.clone()).await.unwrap();
+            to.import(part).await.unwrap();
+        }
+        let copy = events(&to.store, Read::stream(name("s"))).await.unwrap();
+        let places = |events: &[icecore_core::RecordedEvent]| -> Vec<_> {
+            events.iter().map(|e| (e.id, e.revision)).collect()
+        };
+        assert_eq!(places(&copy), places(&history), "in parts of {size}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

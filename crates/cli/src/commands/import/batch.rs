@@ -166,10 +166,18 @@ impl Batch {
 }
 
 /// Puts events of any streams into one append.
-#[derive(Default)]
 struct Builder {
     append: AppendBuilder,
     streams: HashMap<StreamName, usize>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            append: AppendBuilder::for_import(),
+            streams: HashMap::new(),
+        }
+    }
 }
 
 impl Builder {

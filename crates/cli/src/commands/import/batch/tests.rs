@@ -78,16 +78,15 @@ fn what_stands_before_a_bad_line_comes_before_the_error() {
 }
 
 #[test]
-fn an_id_that_a_stream_gets_twice_is_a_bad_line() {
+fn an_id_that_a_stream_has_twice_is_kept() {
     let id = "\"id\":\"00000000-0000-0000-0000-000000000001\"";
     let text = format!("{{\"stream\":\"a\",\"type\":\"T\",{id}}}\n").repeat(2);
     let mut batches = batches(&text);
-    assert_eq!(batches.next().unwrap().unwrap().events.len(), 1);
-    let error = batches.next().err().unwrap().to_string();
-    assert!(
-        error.starts_with("line 2: `events.id`: 00000000"),
-        "{error}"
-    );
+    let batch = batches.next().unwrap().unwrap();
+    let progress = batch.progress(&batch.all(), 0, 0);
+    let append = batch.append(&batch.all(), &batches.run, &progress).unwrap();
+    assert_eq!(append.events().len(), 3);
+    assert_eq!(append.events()[0].event.id, append.events()[1].event.id);
 }
 
 #[test]

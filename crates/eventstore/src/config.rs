@@ -18,6 +18,11 @@ pub struct StoreConfig {
     pub ring_bytes: usize,
     /// Newest events whose ids are remembered for retries of appends that expect no revision.
     pub id_window_events: usize,
+    /// Memory that these ids may take, in bytes; it holds fewer of them if it is smaller.
+    pub id_window_bytes: usize,
+    /// Bytes of events that a start reads to remember their ids. A store of large events remembers
+    /// fewer of them after a start.
+    pub id_window_read_bytes: usize,
     /// Streams whose state the writer remembers.
     pub stream_states: usize,
     /// Events that the check of one condition may look at.
@@ -35,6 +40,8 @@ impl Default for StoreConfig {
             group_appends: 4_096,
             ring_bytes: 32 * 1_024 * 1_024,
             id_window_events: 524_288,
+            id_window_bytes: 32 * 1_024 * 1_024,
+            id_window_read_bytes: 256 * 1_024 * 1_024,
             stream_states: 262_144,
             condition_events: 100_000,
             checkpoint_events: 1_000,

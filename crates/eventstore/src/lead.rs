@@ -17,7 +17,9 @@ pub(crate) struct Leadership {
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
     pub(crate) states: Arc<Mutex<StateCache>>,
-    pub(crate) id_window_events: usize,
+    id_window_events: usize,
+    id_window_bytes: usize,
+    id_window_read_bytes: usize,
 }
 
 impl Leadership {
@@ -34,8 +36,9 @@ impl Leadership {
             clock,
             ids,
             states,
-            // The last event is always read: its time is the least that the next one may have.
-            id_window_events: config.id_window_events.max(1),
+            id_window_events: config.id_window_events,
+            id_window_bytes: config.id_window_bytes,
+            id_window_read_bytes: config.id_window_read_bytes,
         }
     }
 
@@ -63,20 +66,29 @@ impl Leadership {
         Ok((lease, ledger))
     }
 
-    /// The ids of the newest events, and when the last one was recorded.
+    /// The ids of the newest events, and when the last one was recorded: the next one may not be
+    /// older, so the last event is always read.
     async fn read_newest(&self, last: Position) -> Result<(IdWindow, Timestamp)> {
-        let before = Position::new(last.get().saturating_sub(self.id_window_events as u64));
-        let mut window = IdWindow::new(self.id_window_events, before);
+        let mut window = IdWindow::new(self.id_window_events, self.id_window_bytes, last);
         let mut recorded_at = Timestamp::from_nanos(i64::MIN);
-        let mut next = before.next();
-        while next <= last {
+        let mut bytes_left = self.id_window_read_bytes;
+        let mut next = last;
+        while next > Position::START && !window.is_full() && bytes_left > 0 {
+            let limit = PageLimit {
+                bytes: PageLimit::MAX.bytes.min(bytes_left),
+                ..PageLimit::MAX
+            };
             let page = self
                 .storage
-                .read_all(next, Direction::Forwards, PageLimit::MAX)
+                .read_all(next, Direction::Backwards, limit)
                 .await?;
             for event in &page.events {
-                window.add(event);
-                recorded_at = event.recorded_at;
+                if window.is_full() {
+                    break;
+                }
+                window.add_before(event);
+                recorded_at = recorded_at.max(event.recorded_at);
+                bytes_left = bytes_left.saturating_sub(event.size());
             }
             if page.end {
                 break;

@@ -108,6 +108,49 @@ async fn the_window_of_ids_has_exactly_its_size() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_reads_no_more_for_the_window_than_it_may() {
+    for (read_bytes, oldest) in [(0, 9), (1, 8), (20_000, 6), (1_000_000, 0)] {
+        let config = StoreConfig {
+            id_window_read_bytes: read_bytes,
+            ..StoreConfig::default()
+        };
+        let store = open().await;
+        for id in 1..=8 {
+            let mut large = event(id);
+            large.data = format!("\"{}\"", "x".repeat(8_000)).into();
+            let append = Append::to_stream(name("s"), Any, vec![large]).unwrap();
+            store.append(append).await.unwrap();
+        }
+        let store = crate::support::reopen(store.storage.clone(), config).await;
+        for id in oldest.max(1)..=8 {
+            let wanted = format!("ok {}@{id}", id - 1);
+            check(&store, ("s", Any, &[id]), &wanted).await;
+        }
+        let Some(older) = oldest.checked_sub(1) else {
+            continue;
+        };
+        let again = outcome(&store.put("s", Any, &[older]).await);
+        assert_eq!(again, "ok 8@9", "{read_bytes} bytes cover no more");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_of_ids_takes_no_more_memory_than_it_may() {
+    let config = StoreConfig {
+        id_window_bytes: 20_000,
+        ..StoreConfig::default()
+    };
+    let store = open_with(config).await;
+    store.put("s", Any, &[1]).await.unwrap();
+    check(&store, ("s", Any, &[1]), "ok 0@1").await;
+    let others: Vec<_> = (2..1_000).collect();
+    store.put("other", Any, &others).await.unwrap();
+    check(&store, ("other", Any, &[999]), "ok 997@999").await;
+    let again = outcome(&store.put("s", Any, &[1]).await);
+    assert_eq!(again, "ok 1@1000", "it has left the window");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_that_has_half_left_the_window_is_still_whole() {
     let config = StoreConfig {
         id_window_events: 2,

@@ -145,9 +145,12 @@ fn compile(field: &'static str, names: Option<&NameMatch>) -> Result<Option<Rege
     let compiled = RegexBuilder::new(regex)
         .backtrack_limit(BACKTRACK_MAX)
         .build();
-    compiled
-        .map(Some)
-        .map_err(|error| Error::invalid(field, format!("`{regex}`: {error}")))
+    compiled.map(Some).map_err(|error| {
+        Error::invalid(
+            field,
+            format!("`{regex}` is no regular expression: {error}"),
+        )
+    })
 }
 
 fn matches_name(
@@ -163,7 +166,10 @@ fn matches_name(
         Some(NameMatch::Regex(source)) => {
             let regex = regex.expect("a regex of the filter is compiled with it");
             regex.is_match(name).map_err(|error| {
-                Error::invalid(field, format!("`{source}` gave up on `{name}`: {error}"))
+                Error::invalid(
+                    field,
+                    format!("the regular expression `{source}` gave up on `{name}`: {error}"),
+                )
             })
         }
     }
@@ -208,7 +214,8 @@ mod tests {
     #[test]
     fn a_regex_that_cannot_be_read_or_never_ends_names_its_field() {
         let bad = Matcher::all(&named(NameMatch::Regex("order-(".into()))).unwrap_err();
-        assert!(bad.to_string().starts_with("filter.stream"), "{bad}");
+        let beginning = "filter.stream: `order-(` is no regular expression: ";
+        assert!(bad.to_string().starts_with(beginning), "{bad}");
 
         let slow = named(NameMatch::Regex("(a|b|ab)*(?=x)\\1y".into()));
         let slow = Matcher::all(&slow).unwrap();

@@ -13,7 +13,7 @@
 
 mod place;
 
-use crate::call::not_understood;
+use crate::call::{not_understood, reading};
 use crate::client::Client;
 use crate::filter::filter_methods;
 use crate::retry::RetryPolicy;
@@ -236,7 +236,7 @@ impl Following {
         let messages = self.messages.as_mut().expect("it was opened above");
         match messages.next().await {
             Some(Ok(message)) => message.try_into().map_err(not_understood),
-            Some(Err(status)) => Err(self.client.error(&status)),
+            Some(Err(status)) => Err(reading(self.client.error(&status))),
             None => Err(Error::unavailable("the server ended the subscription")),
         }
     }

@@ -99,7 +99,7 @@ async fn commands_end_with_the_promised_codes() {
     check(&append("perhaps"), 2, "--expected").await;
     check(&["read", "order-2"], 4, "order-2").await;
     check(&["stream", "order-2"], 4, "order-2").await;
-    check(&["read", "--all", "--regex", "("], 2, "filter.stream").await;
+    check(&["read", "--all", "--regex", "("], 2, "--regex").await;
     let gone = icecore.serve(&directory.path().join("gone")).await.unwrap();
     let url = gone.url();
     gone.stop().await.unwrap();

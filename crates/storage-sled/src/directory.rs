@@ -48,20 +48,16 @@ impl DataDirectory {
     /// Takes the directory, and makes it a new store if it is empty.
     pub(crate) fn open(path: &Path, new: Identity) -> Result<Self, OpenError> {
         fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
-        let foreign = foreign_file(path)?;
-        let identity_path = path.join(IDENTITY);
-        let exists = identity_path
-            .try_exists()
-            .map_err(OpenError::io("look for", &identity_path))?;
-        if let (false, Some(found)) = (exists, foreign) {
-            return Err(OpenError::NotAStore {
-                path: path.to_owned(),
-                found,
-            });
-        }
+        // Nothing of ours is put into a directory of somebody else, not even the lock.
+        look_into(path)?;
         let lock = lock(&path.join(LOCK))?;
-        let identity = if exists {
-            read_identity(&identity_path)?
+        Self::take(path, new, lock)
+    }
+
+    /// Goes on under the lock, and looks again: what was seen before may have changed until then.
+    fn take(path: &Path, new: Identity, lock: File) -> Result<Self, OpenError> {
+        let identity = if look_into(path)? == Found::Store {
+            read_identity(&path.join(IDENTITY))?
         } else {
             Watermark::create(&path.join(WATERMARK), new.store_id)?;
             write_identity(path, new)?;
@@ -101,6 +97,31 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), OpenError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(OpenError::io("sync", path))
+}
+
+/// What a directory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Store,
+    Nothing,
+}
+
+/// Says whether a directory holds a store; it must hold nothing else.
+fn look_into(path: &Path) -> Result<Found, OpenError> {
+    // In this order: a store that is being made has foreign files only once it has its identity.
+    let foreign = foreign_file(path)?;
+    let identity = path.join(IDENTITY);
+    let exists = identity
+        .try_exists()
+        .map_err(OpenError::io("look for", &identity))?;
+    match (exists, foreign) {
+        (true, _) => Ok(Found::Store),
+        (false, None) => Ok(Found::Nothing),
+        (false, Some(found)) => Err(OpenError::NotAStore {
+            path: path.to_owned(),
+            found,
+        }),
+    }
 }
 
 /// A file that does not belong to a store that is still being made; what a mount point has by
@@ -239,6 +260,20 @@ mod tests {
                 "byte {at}"
             );
         }
+    }
+
+    #[test]
+    fn a_store_that_was_made_before_the_lock_was_taken_stays_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(look_into(directory.path()).unwrap(), Found::Nothing);
+        drop(DataDirectory::open(directory.path(), identity()).unwrap());
+        let late = Identity {
+            store_id: StoreId::new(Uuid::from_u128(8)),
+            ..identity()
+        };
+        let lock = lock(&directory.path().join(LOCK)).unwrap();
+        let opened = DataDirectory::take(directory.path(), late, lock).unwrap();
+        assert_eq!(opened.identity(), identity());
     }
 
     #[test]

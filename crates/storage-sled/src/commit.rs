@@ -101,7 +101,7 @@ impl Writer {
             Ok(()) => Committed::Done,
             Err(fault) => {
                 self.store.fail(&fault.0);
-                Committed::Unknown(Error::OutcomeUnknown { reason: fault.0 })
+                unknown(fault)
             }
         }
     }
@@ -230,6 +230,11 @@ impl Writer {
             store.index.freeze();
         }
     }
+}
+
+/// What a failed write means is said by whoever asked for it; the bare reason is ours.
+fn unknown(fault: Fault) -> Committed {
+    Committed::Unknown(Error::internal(fault.0))
 }
 
 /// Events with their marks.

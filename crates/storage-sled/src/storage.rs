@@ -251,10 +251,9 @@ impl Storage for SledStorage {
             return Committed::Unknown(Error::unavailable("the writing thread has ended"));
         }
         drop(opened);
-        answer.await.unwrap_or_else(|_| {
-            let reason = "the writing thread ended".to_owned();
-            Committed::Unknown(Error::OutcomeUnknown { reason })
-        })
+        answer
+            .await
+            .unwrap_or_else(|_| Committed::Unknown(Error::internal("the writing thread ended")))
     }
 
     async fn read_all(

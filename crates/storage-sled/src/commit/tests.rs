@@ -1,5 +1,7 @@
 //! After an error nothing is written until a restart; what is acknowledged stays readable.
 
+use super::unknown;
+use crate::engine::Fault;
 use crate::{SledConfig, SledStorage};
 use icecore_core::{Direction, Error, PageLimit, Position, StoreId};
 use icecore_storage::contract::generate::Numbering;
@@ -65,4 +67,12 @@ async fn numbers_with_a_gap_are_refused_before_anything_is_written() {
     );
     let outcome = storage.commit(&lease, Position::START, vec![sound]).await;
     assert!(matches!(outcome, Committed::Done));
+}
+
+#[test]
+fn a_failed_write_gives_its_bare_reason() {
+    let Committed::Unknown(error) = unknown(Fault("the disk is gone".to_owned())) else {
+        panic!("nobody knows what is on disk");
+    };
+    assert_eq!(error.to_string(), "internal error: the disk is gone");
 }

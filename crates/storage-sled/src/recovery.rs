@@ -70,7 +70,7 @@ fn load_runs(store: &Store) -> Result<u64, OpenError> {
         Manifest::default()
     });
     store.index.skip_run_ids(manifest.next_id);
-    let listed = manifest.runs.len();
+    let listed: Vec<_> = manifest.runs.iter().map(|run| run.id).collect();
     let mut next = 1;
     for info in manifest.runs {
         let (id, first, last) = (info.id, info.first, info.last);
@@ -91,7 +91,8 @@ fn load_runs(store: &Store) -> Result<u64, OpenError> {
     }
     check_last_chunk(store, next - 1)?;
     let runs = store.index.runs();
-    if runs.len() != listed {
+    // Rebuilt runs may be as many as those that were damaged.
+    if !runs.iter().map(|run| run.info.id).eq(listed) {
         upkeep::write_manifest(store, &runs).map_err(fault)?;
     }
     store.index.begin_at(next);

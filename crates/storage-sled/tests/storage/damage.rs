@@ -3,10 +3,11 @@
 use crate::stores::{commit, database, figure, index_at_rest, open, open_error, tiny};
 use icecore_core::{Direction, Error, PageLimit, Position};
 use icecore_storage::contract::assert_same;
-use icecore_storage::contract::generate::{Generator, Shape};
-use icecore_storage::{Health, MemoryStorage, Storage};
+use icecore_storage::contract::generate::{Generator, Numbering, Shape};
+use icecore_storage::{Committed, Health, MemoryStorage, Storage};
 use icecore_storage_sled::{OpenError, SledConfig};
 use sled::IVec;
+use std::collections::BTreeSet;
 
 const RUN_EVENTS: u64 = 20;
 
@@ -120,13 +121,51 @@ async fn a_run_that_cannot_be_loaded_is_rebuilt_from_the_log() {
     }
 }
 
-fn lowest_run(config: &SledConfig) -> u64 {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_in_the_middle_is_rebuilt_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = tiny(directory.path());
+    let (storage, model) = (open(&config), MemoryStorage::new(config.new_store_id));
+    let mut numbering = Numbering::default();
+    for _ in 0..3 {
+        let after = numbering.last_position();
+        let count = usize::try_from(RUN_EVENTS).unwrap();
+        let group = vec![numbering.append("a-1", count)];
+        for store in [&storage as &dyn Storage, &model] {
+            let lease = store.lead().await.unwrap();
+            let outcome = store.commit(&lease, after, group.clone()).await;
+            assert!(matches!(outcome, Committed::Done), "{outcome:?}");
+        }
+    }
+    index_at_rest(&storage, RUN_EVENTS).await;
+    storage.close().await.unwrap();
+    assert_eq!(runs(&config), [1, 2, 3].into());
+    change(
+        &config,
+        "runs",
+        |key| run_and_section(key) == (2, 2),
+        |value| Some(flip(value, value.len() - 1)),
+    );
+    for _ in 0..2 {
+        let storage = open(&config);
+        assert_same(&storage, &model).await;
+        index_at_rest(&storage, RUN_EVENTS).await;
+        storage.close().await.unwrap();
+        assert_eq!(runs(&config), [1, 3, 4].into());
+    }
+}
+
+/// The numbers of all runs of a closed store.
+fn runs(config: &SledConfig) -> BTreeSet<u64> {
     let tree = database(config).open_tree("runs").unwrap();
-    let runs = tree
-        .iter()
-        .keys()
-        .map(|key| run_and_section(&key.unwrap()).0);
-    runs.filter(|run| *run > 0).min().unwrap()
+    let keys = tree.iter().keys();
+    let mut runs: BTreeSet<_> = keys.map(|key| run_and_section(&key.unwrap()).0).collect();
+    runs.remove(&0);
+    runs
+}
+
+fn lowest_run(config: &SledConfig) -> u64 {
+    runs(config).into_iter().min().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

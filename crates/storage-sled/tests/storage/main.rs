@@ -7,4 +7,5 @@ mod contract;
 mod damage;
 mod model;
 mod opening;
+mod readers;
 mod stores;

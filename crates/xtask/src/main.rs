@@ -16,7 +16,7 @@ mod tidy;
 mod workspace;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use icecore_tests::Icecore;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,25 +39,42 @@ enum Verb {
     RealLog {
         /// A file of one JSON object a line, gzipped or not
         file: PathBuf,
+        #[command(flatten)]
+        binary: Binary,
     },
     /// Run the README's commands with the release binary
-    Readme,
+    Readme {
+        #[command(flatten)]
+        binary: Binary,
+    },
+}
+
+/// Which binary is tried out.
+#[derive(Args)]
+struct Binary {
+    /// The binary; without it the release binary of these sources is built
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::Tidy => tidy::run(),
-        Verb::RealLog { file } => {
-            with_binary(async |binary| icecore_tests::accept(&Icecore::new(binary), &file).await)
+        Verb::RealLog { file, binary } => {
+            binary.try_out(async |binary| icecore_tests::accept(&Icecore::new(binary), &file).await)
         }
-        Verb::Readme => with_binary(readme::run),
+        Verb::Readme { binary } => binary.try_out(readme::run),
     }
 }
 
-/// Does something with the release binary, which is built first, so it is the one of these sources.
-fn with_binary(run: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<ExitCode> {
-    let binary = icecore_tests::build(&["--release"])?;
-    let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
-    runtime.block_on(run(&binary))?;
-    Ok(ExitCode::SUCCESS)
+impl Binary {
+    fn try_out(self, run: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<ExitCode> {
+        let binary = match self.binary {
+            Some(binary) => binary.canonicalize().context("find the binary")?,
+            None => icecore_tests::build(&["--release"])?,
+        };
+        let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
+        runtime.block_on(run(&binary))?;
+        Ok(ExitCode::SUCCESS)
+    }
 }

@@ -206,7 +206,10 @@ impl EventStore {
                 reached.map(drop).map_err(|_| stopped())
             }
             _ = leads.changed() => Ok(()),
-            error = self.failed() => Err(error),
+            // The append may be a retry of one whose commit failed.
+            error = self.failed() => Err(Error::OutcomeUnknown {
+                reason: error.to_string(),
+            }),
             _ = stopping.wait_for(|stopping| *stopping) => Err(stopped()),
         }
     }

@@ -1,14 +1,14 @@
 # The verbs of this repository. `just` lists them.
 
 xtask := "cargo run --quiet --package icecore-xtask --"
-release-xtask := "cargo run --quiet --release --package icecore-xtask --"
+target := env_var_or_default("CARGO_TARGET_DIR", "target") / "release"
 
 # List the verbs
 default:
     @just --list
 
 # Everything that must hold before a commit
-check: fmt clippy test doc tidy
+check: fmt clippy test doc deny tidy
 
 # Is everything formatted?
 fmt:
@@ -34,13 +34,17 @@ tidy:
 deny:
     cargo deny check bans licenses sources
 
+# The binary as it is shipped, and the chores that try it out
+release:
+    cargo build --release --package icecore-cli --package icecore-xtask
+
 # Put an event log through the release binary, stop and kill it meanwhile, compare every event
-real-log file:
-    {{release-xtask}} real-log {{file}}
+real-log file: release
+    {{target}}/icecore-xtask real-log --binary {{target}}/icecore {{file}}
 
 # The README's commands with the release binary
-readme:
-    {{release-xtask}} readme
+readme: release
+    {{target}}/icecore-xtask readme --binary {{target}}/icecore
 
 # All of it, as CI does it
 ci:

@@ -147,7 +147,8 @@ pub enum SubscriptionMessage {
     /// Everything up to here (inclusive) was looked at: resume after it. Comes with filters, where
     /// the last delivered event may lie far behind.
     Checkpoint(Position),
-    /// There is nothing more for now: what follows is live. Comes each time that this is reached.
+    /// There is nothing more for now: what follows is live. Comes each time that the subscription
+    /// turns live: at first, and again when it had fallen behind.
     CaughtUp {
         /// Everything up to here (inclusive) was looked at.
         position: Position,

@@ -1,5 +1,6 @@
-//! Append sessions: many appends over one call, decided in the order in which they come and answered
-//! in that order, without waiting for each.
+//! Append sessions: many appends over one call, submitted in the order in which they come and answered
+//! in that order, without waiting for each. One that the writer has to ask more about may be decided
+//! after the next ones.
 //!
 //! A task of its own receives and submits; every append then goes its way by itself. So a client that
 //! does not read its answers holds up nobody: when its answers fill their queue, its next appends are

@@ -217,6 +217,37 @@ fn it_says_where_it_listens_unless_that_is_off() {
 }
 
 #[test]
+fn every_request_has_a_span_that_lasts_as_long_as_its_answer() {
+    let directory = TempDir::new().unwrap();
+    let mut command = serve(&directory, &["--listen", "127.0.0.1:0"]);
+    let (mut process, address, log) =
+        spawn_server(command.env("RUST_LOG", "info,tower_http=debug"));
+    let url = match address.strip_prefix("http://") {
+        Some(_) => address,
+        None => format!("http://{address}"),
+    };
+    let mut append = icecore();
+    append.args([
+        "--server", &url, "append", "a-1", "--type", "T", "--data", "{}",
+    ]);
+    Ran::of(append).ok();
+    let mut read = icecore();
+    read.args(["--server", &url, "read", "a-1"]);
+    Ran::of(read).ok();
+    signal("TERM", process.id());
+    assert_eq!(wait(&mut process).code(), Some(0));
+    let log = log.lock().unwrap();
+    for call in ["Append", "Read"] {
+        let span = format!("request{{path=\"/icecore.v1.Streams/{call}\"");
+        let of_call = || log.lines().filter(|line| line.contains(&span));
+        assert!(
+            of_call().any(|line| line.contains("end of stream")),
+            "{call}: {log}"
+        );
+    }
+}
+
+#[test]
 fn in_a_log_of_json_the_end_is_json_too() {
     let directory = TempDir::new().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

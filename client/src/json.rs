@@ -133,6 +133,7 @@ mod tests {
             tags: event.tags,
             recorded_at: Timestamp::from_nanos(0),
             created_at: None,
+            erased: false,
         }
     }
 

@@ -144,6 +144,7 @@ impl State {
             tags: event.tags,
             recorded_at: Timestamp::from_nanos(0),
             created_at: None,
+            erased: false,
         });
         revision
     }

@@ -16,6 +16,22 @@ pub mod event_types {
     pub const STREAM_DELETED: &str = "$streamDeleted";
     /// The metadata of `s`, an event of `$$s`.
     pub const METADATA: &str = "$metadata";
+    /// An event is erased by the act that this event is; in [`super::system_streams::ERASURES`].
+    pub const EVENT_ERASED: &str = "$eventErased";
+    /// The erasure before it has reached log and indexes.
+    pub const ERASURE_COMPLETED: &str = "$erasureCompleted";
+    /// A scavenge begins; says what it may remove. In [`super::system_streams::SCAVENGES`].
+    pub const SCAVENGE_STARTED: &str = "$scavengeStarted";
+    /// The scavenge before it is done, with its figures.
+    pub const SCAVENGE_COMPLETED: &str = "$scavengeCompleted";
+}
+
+/// Streams that the store itself writes, beside the metadata of others.
+pub mod system_streams {
+    /// Who erased which event and why.
+    pub const ERASURES: &str = "$erasures";
+    /// What was scavenged and when.
+    pub const SCAVENGES: &str = "$scavenges";
 }
 
 /// Type of an event, like `OrderPlaced`: not empty, at most [`EVENT_TYPE_BYTES_MAX`] bytes.
@@ -177,6 +193,8 @@ pub struct RecordedEvent {
     pub recorded_at: Timestamp,
     /// The time that an import gave, where it lay before the last recorded one and was clamped.
     pub created_at: Option<Timestamp>,
+    /// Data, metadata and tags were erased for good and are empty; everything else stays.
+    pub erased: bool,
 }
 
 impl RecordedEvent {
@@ -190,6 +208,18 @@ impl RecordedEvent {
                 &self.content_type,
                 &self.tags,
             )
+    }
+
+    /// What is left of this event when its payload is taken away.
+    #[must_use]
+    pub fn into_erased(self) -> Self {
+        Self {
+            data: Bytes::new(),
+            metadata: Bytes::new(),
+            tags: Vec::new(),
+            erased: true,
+            ..self
+        }
     }
 
     /// Whether this event closes its stream for ever.

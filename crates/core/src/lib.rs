@@ -16,12 +16,14 @@
 //! ```
 
 mod append;
+mod entry;
 mod error;
 mod event;
 mod expectation;
 mod filter;
 mod info;
 pub mod limits;
+pub mod merkle;
 mod number;
 mod page;
 mod query;
@@ -35,8 +37,11 @@ mod time;
 pub use append::{
     Append, AppendBuilder, AppendEvent, Appended, ImportTimes, StreamAppended, StreamExpectation,
 };
+pub use entry::{EntryContent, Hash, LogEntry, Mark, Salt, payload_hash};
 pub use error::{Error, Result};
-pub use event::{ContentType, EventData, EventType, RecordedEvent, Tag, event_types};
+pub use event::{
+    ContentType, EventData, EventType, RecordedEvent, Tag, event_types, system_streams,
+};
 pub use expectation::{ExpectedRevision, Role, StreamState, Verdict};
 pub use filter::{Filter, NameMatch, SystemStreams};
 pub use info::{

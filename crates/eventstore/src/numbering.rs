@@ -277,6 +277,7 @@ impl<'a> Numbering<'a> {
             tags: event.tags,
             recorded_at,
             created_at,
+            erased: false,
         });
     }
 }

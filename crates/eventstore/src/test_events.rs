@@ -20,5 +20,6 @@ pub(crate) fn event(stream: &str, revision: u64, position: u64) -> RecordedEvent
         tags: Vec::new(),
         recorded_at: Timestamp::from_nanos(0),
         created_at: None,
+        erased: false,
     }
 }

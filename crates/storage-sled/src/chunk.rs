@@ -9,25 +9,32 @@
 //!  6  2  part, from 0
 //!  8  2  number of parts
 //! 10 16  store id
-//! 26  8  first position
-//! 34  4  number of records
-//! 38  8  base time, nanoseconds since 1970
-//! 46  4  length of the chunk before compression
-//! 50  4  length of this part's payload
-//! 54  4  CRC32C of bytes 0..54 and the payload
-//! 58 ..  payload: this part of the compressed records
+//! 26  4  generation: which opening of the store wrote these events
+//! 30  8  first position
+//! 38  4  number of records
+//! 42  8  base time, nanoseconds since 1970
+//! 50  4  length of the chunk before compression
+//! 54  4  length of this part's payload
+//! 58  4  CRC32C of bytes 0..58 and the payload
+//! 62 ..  payload: this part of the compressed records
 //! ```
+//!
+//! The generation never decreases along positions. It tells a scanner of the raw file which of two
+//! chunks of one position counts: an opening may cut the end of an append that was never finished and
+//! use its positions again. What rewrites a chunk keeps its generation.
 
 use crate::directory::FORMAT;
 use crate::encoding::Input;
-use crate::record::{self, Damage, Mark};
+use crate::record::{self, Damage, Record, Salting};
 use bytes::Bytes;
-use icecore_core::{Position, RecordedEvent, StoreId, Timestamp};
+use icecore_core::{
+    EntryContent, LogEntry, Mark, Position, RecordedEvent, Salt, StoreId, Timestamp,
+};
 use uuid::Uuid;
 
-const MAGIC: [u8; 4] = *b"ICEK";
-const HEADER_BYTES: usize = 58;
-const CHECKED_BYTES: usize = 54;
+pub(crate) const MAGIC: [u8; 4] = *b"ICEK";
+pub(crate) const HEADER_BYTES: usize = 62;
+const CHECKED_BYTES: usize = 58;
 const CODEC_NONE: u8 = 0;
 const CODEC_LZ4: u8 = 1;
 
@@ -39,17 +46,22 @@ const RAW_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 pub(crate) struct ChunkBuilder {
     first: u64,
     base: Timestamp,
+    generation: u32,
+    /// A record with a seed is in it.
+    seeded: bool,
     count: u32,
     raw: Vec<u8>,
     bounds: Vec<(u32, u32)>,
 }
 
 impl ChunkBuilder {
-    /// A chunk that begins with the event at `first`, recorded at `base`.
-    pub(crate) fn new(first: Position, base: Timestamp) -> Self {
+    /// A chunk that begins at `first`; `base` is about the time of its events.
+    pub(crate) fn new(first: Position, base: Timestamp, generation: u32) -> Self {
         Self {
             first: first.get(),
             base,
+            generation,
+            seeded: false,
             count: 0,
             raw: Vec::new(),
             bounds: Vec::new(),
@@ -65,13 +77,64 @@ impl ChunkBuilder {
         self.raw.len()
     }
 
-    /// Adds the next event.
-    pub(crate) fn push(&mut self, event: &RecordedEvent, mark: Mark, scratch: &mut Vec<u8>) {
-        debug_assert_eq!(event.position.get(), self.first + u64::from(self.count));
-        record::encode(event, mark, self.base, scratch, &mut self.raw);
+    /// Adds the next event; the first one that is new gets a seed for the salts of all.
+    pub(crate) fn push(
+        &mut self,
+        event: &RecordedEvent,
+        mark: Mark,
+        new_seed: impl FnOnce() -> Salt,
+        scratch: &mut Vec<u8>,
+    ) {
+        let salting = if self.seeded {
+            Salting::FromSeed
+        } else {
+            Salting::Seed(new_seed())
+        };
+        self.seeded = true;
+        record::encode(event, salting, mark, self.base, scratch, &mut self.raw);
+        self.end_record(scratch.len() + event.data.len());
+    }
+
+    /// Adds the next record of a chunk as it is, but for its times, which are told by another base.
+    pub(crate) fn push_record(&mut self, (record, mark): (&Record, Mark), scratch: &mut Vec<u8>) {
+        match record {
+            Record::Whole(event, salting) => {
+                self.seeded |= matches!(salting, Salting::Seed(_));
+                record::encode(event, *salting, mark, self.base, scratch, &mut self.raw);
+                self.end_record(scratch.len() + event.data.len());
+            }
+            Record::Erased(event, payload) => {
+                let (event, payload) = (event.clone(), *payload);
+                self.push_content(EntryContent::Erased { event, payload }, mark, scratch);
+            }
+            Record::Removed(leaf) => {
+                self.push_content(EntryContent::Removed { leaf: *leaf }, mark, scratch);
+            }
+        }
+    }
+
+    fn push_content(&mut self, content: EntryContent, mark: Mark, scratch: &mut Vec<u8>) {
+        let position = Position::new(self.first + u64::from(self.count));
+        let entry = LogEntry {
+            position,
+            mark,
+            content,
+        };
+        self.push_entry(&entry, scratch);
+    }
+
+    /// Adds the next entry, with a salt of its own.
+    pub(crate) fn push_entry(&mut self, entry: &LogEntry, scratch: &mut Vec<u8>) {
+        debug_assert_eq!(entry.position.get(), self.first + u64::from(self.count));
+        let before = self.raw.len();
+        record::encode_entry(entry, self.base, scratch, &mut self.raw);
+        let length = Input::new(&self.raw[before..]).count();
+        self.end_record(length.expect("a record begins with its length"));
+    }
+
+    fn end_record(&mut self, length: usize) {
         let end = self.raw.len();
-        let start = end - scratch.len() - event.data.len();
-        self.bounds.push((offset(start), offset(end)));
+        self.bounds.push((offset(end - length), offset(end)));
         self.count += 1;
     }
 
@@ -80,6 +143,7 @@ impl ChunkBuilder {
         Chunk {
             first: self.first,
             base: self.base,
+            generation: self.generation,
             raw: Bytes::copy_from_slice(&self.raw),
             bounds: self.bounds.clone(),
         }
@@ -92,6 +156,7 @@ impl ChunkBuilder {
         Chunk {
             first: self.first,
             base: self.base,
+            generation: self.generation,
             raw: self.raw.into(),
             bounds: self.bounds,
         }
@@ -112,6 +177,7 @@ impl ChunkBuilder {
             part: 0,
             parts,
             store_id,
+            generation: self.generation,
             first: self.first,
             count: self.count,
             base: self.base,
@@ -134,8 +200,9 @@ pub(crate) struct Header {
     pub(crate) part: u16,
     pub(crate) parts: u16,
     store_id: StoreId,
-    first: u64,
-    count: u32,
+    pub(crate) generation: u32,
+    pub(crate) first: u64,
+    pub(crate) count: u32,
     base: Timestamp,
     raw_len: u32,
 }
@@ -149,6 +216,7 @@ impl Header {
         out.extend_from_slice(&self.part.to_be_bytes());
         out.extend_from_slice(&self.parts.to_be_bytes());
         out.extend_from_slice(self.store_id.get().as_bytes());
+        out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.first.to_be_bytes());
         out.extend_from_slice(&self.count.to_be_bytes());
         out.extend_from_slice(&self.base.nanos().to_be_bytes());
@@ -161,7 +229,7 @@ impl Header {
     }
 
     /// Checks a stored part by itself.
-    fn decode(value: &[u8], store_id: StoreId) -> Result<(Self, &[u8]), Damage> {
+    pub(crate) fn decode(value: &[u8], store_id: StoreId) -> Result<(Self, &[u8]), Damage> {
         const SHORT: Damage = Damage("a chunk is cut off");
         let mut input = Input::new(value);
         if input.array() != Some(MAGIC) {
@@ -172,6 +240,7 @@ impl Header {
         let part = input.u16().ok_or(SHORT)?;
         let parts = input.u16().ok_or(SHORT)?;
         let id = StoreId::new(Uuid::from_bytes(input.array().ok_or(SHORT)?));
+        let generation = input.u32().ok_or(SHORT)?;
         let first = input.u64().ok_or(SHORT)?;
         let count = input.u32().ok_or(SHORT)?;
         let base = Timestamp::from_nanos(input.u64().ok_or(SHORT)?.cast_signed());
@@ -198,6 +267,7 @@ impl Header {
                 part,
                 parts,
                 store_id,
+                generation,
                 first,
                 count,
                 base,
@@ -218,6 +288,7 @@ impl Header {
 pub(crate) struct Chunk {
     first: u64,
     base: Timestamp,
+    generation: u32,
     raw: Bytes,
     /// Start and end of each record, without its length.
     bounds: Vec<(u32, u32)>,
@@ -262,6 +333,7 @@ impl Chunk {
         Ok(Self {
             first,
             base: head.base,
+            generation: head.generation,
             raw,
             bounds,
         })
@@ -280,6 +352,20 @@ impl Chunk {
         (self.first..=self.last()).contains(&position)
     }
 
+    /// An empty chunk that begins as this one does.
+    pub(crate) fn builder(&self) -> ChunkBuilder {
+        self.builder_at(Position::new(self.first))
+    }
+
+    /// An empty chunk for the later ones of these events.
+    pub(crate) fn builder_at(&self, first: Position) -> ChunkBuilder {
+        ChunkBuilder::new(first, self.base, self.generation)
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Bytes before compression.
     pub(crate) fn raw_len(&self) -> usize {
         self.raw.len()
@@ -290,11 +376,47 @@ impl Chunk {
         (self.raw.len() + self.bounds.len() * size_of::<(u32, u32)>() + size_of::<Self>()) as u64
     }
 
-    /// The event at a position of this chunk.
-    pub(crate) fn event(&self, position: u64) -> Result<RecordedEvent, Damage> {
+    /// The event at a position of this chunk, unless it was removed.
+    pub(crate) fn event(&self, position: u64) -> Result<Option<RecordedEvent>, Damage> {
+        Ok(match self.record(position)? {
+            Record::Whole(event, _) | Record::Erased(event, _) => Some(event),
+            Record::Removed(_) => None,
+        })
+    }
+
+    /// The record at a position of this chunk.
+    pub(crate) fn record(&self, position: u64) -> Result<Record, Damage> {
         let (start, end) = self.bound(position)?;
         let record = self.raw.slice(start..end);
         record::decode(&record, Position::new(position), self.base)
+    }
+
+    /// All entries, each event with its own salt.
+    pub(crate) fn entries(&self) -> Result<Vec<LogEntry>, Damage> {
+        let mut seed = None;
+        let entry = |position| {
+            let content = match self.record(position)? {
+                Record::Whole(event, salting) => {
+                    let salt = match salting {
+                        Salting::Own(salt) => salt,
+                        Salting::Seed(new) => Salt::derive(*seed.insert(new), event.position),
+                        Salting::FromSeed => {
+                            let seed = seed.ok_or(Damage("a record has no salt"))?;
+                            Salt::derive(seed, event.position)
+                        }
+                    };
+                    EntryContent::Whole { event, salt }
+                }
+                Record::Erased(event, payload) => EntryContent::Erased { event, payload },
+                Record::Removed(leaf) => EntryContent::Removed { leaf },
+            };
+            Ok(LogEntry {
+                position: Position::new(position),
+                mark: self.mark(position)?,
+                content,
+            })
+        };
+        (self.first..=self.last()).map(entry).collect()
     }
 
     /// Whether the event at a position of this chunk ends its append.

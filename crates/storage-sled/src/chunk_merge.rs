@@ -3,13 +3,13 @@
 //! Readers keep their footing: a chunk is replaced in sled and in the directory in one step, and who
 //! looked up an old one looks again.
 
-use crate::budget::Write;
 use crate::chunk::{Chunk, ChunkBuilder};
+use crate::engine::replacement;
 use crate::index::Halt;
 use crate::log::read_chunk;
 use crate::record::Damage;
 use crate::store::Store;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// Most chunks that become one at a time: half of the deletions that the budget admits.
 const MERGE_CHUNKS_MAX: usize = 5;
@@ -30,6 +30,10 @@ pub(crate) fn merge_chunks(
     last: u64,
     stop: &dyn Fn() -> bool,
 ) -> Result<u64, Halt> {
+    let _alone = store
+        .rewriting
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let mut stored = 0;
     let mut group = Group::default();
     for at in store.log.firsts_within(first, last) {
@@ -42,7 +46,11 @@ pub(crate) fn merge_chunks(
             continue;
         };
         let fits = group.raw_bytes + chunk.raw_len() <= store.config.chunk_bytes;
-        if !fits || parts > 1 || group.chunks.len() == MERGE_CHUNKS_MAX {
+        let other = group
+            .chunks
+            .last()
+            .is_some_and(|before| before.generation() != chunk.generation());
+        if !fits || other || parts > 1 || group.chunks.len() == MERGE_CHUNKS_MAX {
             stored += merge(store, std::mem::take(&mut group))?;
         }
         if parts > 1 {
@@ -78,26 +86,26 @@ fn merge(store: &Store, group: Group) -> Result<u64, Halt> {
     let bytes = value.len() as u64;
     let firsts: Vec<_> = chunks.iter().map(Chunk::first).collect();
     let merged = Arc::new(builder.into_chunk());
-    let deletions = Write::Deletions {
-        keys: firsts.len() - 1,
-        bytes: value.len(),
-    };
-    let mut writing = store.engine.write_when_admitted(deletions)?;
-    store
-        .log
-        .replace(&firsts, merged, || writing.replace_chunks(value, &firsts))?;
+    let new = vec![(firsts[0], value)];
+    let mut writing = store
+        .engine
+        .write_when_admitted(replacement(&new, &firsts[1..]))?;
+    store.log.replace(&firsts, vec![merged], || {
+        writing.replace_chunks(new, &firsts[1..])
+    })?;
     store.log.count_stored(stored_bytes, bytes);
     Ok(bytes)
 }
 
-/// The events of several chunks in one.
+/// The records of several chunks in one.
 fn rebuild(chunks: &[Chunk]) -> Result<ChunkBuilder, Damage> {
-    let start = chunks[0].event(chunks[0].first())?;
-    let mut builder = ChunkBuilder::new(start.position, start.recorded_at);
+    let first = &chunks[0];
+    let mut builder = first.builder();
     let mut scratch = Vec::new();
     for chunk in chunks {
         for position in chunk.first()..=chunk.last() {
-            builder.push(&chunk.event(position)?, chunk.mark(position)?, &mut scratch);
+            let record = (&chunk.record(position)?, chunk.mark(position)?);
+            builder.push_record(record, &mut scratch);
         }
     }
     Ok(builder)

@@ -10,9 +10,10 @@
 
 use crate::chunk::ChunkBuilder;
 use crate::engine::{Fault, Writing};
-use crate::record::{self, Mark};
+use crate::record;
+use crate::salt::new_seed;
 use crate::store::Store;
-use icecore_core::{Error, Position, RecordedEvent, Result};
+use icecore_core::{Error, LogEntry, Mark, Position, RecordedEvent, Result, Timestamp};
 use icecore_storage::{Committed, Lease, NumberedAppend};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -33,6 +34,57 @@ pub(crate) enum Command {
         appends: Vec<NumberedAppend>,
         reply: oneshot::Sender<Committed>,
     },
+    Restore {
+        epoch: u64,
+        after: Position,
+        entries: Vec<LogEntry>,
+        reply: oneshot::Sender<Committed>,
+    },
+    /// Nothing that is stored now shall be changed by the next commit.
+    Seal {
+        epoch: u64,
+        what: Seal,
+        reply: oneshot::Sender<Result<()>>,
+    },
+}
+
+/// What is closed, so that it can be written anew by others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seal {
+    /// Nothing: only the lease is looked at.
+    Nothing,
+    /// The open chunk.
+    Chunk,
+    /// The open chunk and the index in memory.
+    Index,
+}
+
+/// One position, about to be written.
+#[derive(Clone, Copy)]
+enum Item<'a> {
+    New(&'a RecordedEvent, Mark),
+    Kept(&'a LogEntry),
+}
+
+impl<'a> Item<'a> {
+    fn position(self) -> Position {
+        match self {
+            Self::New(event, _) => event.position,
+            Self::Kept(entry) => entry.position,
+        }
+    }
+
+    fn event(self) -> Option<&'a RecordedEvent> {
+        match self {
+            Self::New(event, _) => Some(event),
+            Self::Kept(entry) => entry.event(),
+        }
+    }
+
+    /// No less than its record takes.
+    fn size_max(self) -> usize {
+        self.event().map_or(record::REMOVED_BYTES, record::size_max)
+    }
 }
 
 /// The writing thread's own state.
@@ -70,13 +122,45 @@ impl Writer {
                     appends,
                     reply,
                 } => {
-                    let _ = reply.send(self.commit(epoch, after, &appends));
-                    if self.store.index.frozen() > 0 {
-                        wake_upkeep();
-                    }
+                    let items: Vec<_> = new_items(&appends).collect();
+                    let _ = reply.send(self.commit(epoch, after, &items));
+                }
+                Command::Restore {
+                    epoch,
+                    after,
+                    entries,
+                    reply,
+                } => {
+                    let items: Vec<_> = entries.iter().map(Item::Kept).collect();
+                    let _ = reply.send(self.commit(epoch, after, &items));
+                }
+                Command::Seal { epoch, what, reply } => {
+                    let _ = reply.send(self.seal_for(epoch, what));
                 }
             }
+            if self.store.index.frozen() > 0 {
+                wake_upkeep();
+            }
         }
+    }
+
+    fn seal_for(&mut self, epoch: u64, what: Seal) -> Result<()> {
+        self.store.check_writable()?;
+        if epoch != self.epoch {
+            return Err(Error::unavailable("another writer leads"));
+        }
+        if what == Seal::Nothing {
+            return Ok(());
+        }
+        let store = self.store.clone();
+        if let Some(open) = self.open.take() {
+            let first = self.seal(open);
+            store.log.publish(&[first], None, store.log.last());
+        }
+        if what == Seal::Index {
+            store.index.freeze();
+        }
+        Ok(())
     }
 
     fn lead(&mut self) -> Result<Lease> {
@@ -85,17 +169,17 @@ impl Writer {
         Ok(Lease { epoch: self.epoch })
     }
 
-    fn commit(&mut self, epoch: u64, after: Position, appends: &[NumberedAppend]) -> Committed {
+    fn commit(&mut self, epoch: u64, after: Position, items: &[Item<'_>]) -> Committed {
         if let Err(error) = self.store.check_writable() {
             return Committed::Unknown(error);
         }
         if epoch != self.epoch {
             return Committed::Fenced;
         }
-        if let Err(error) = check_positions(self.store.log.last(), after, appends) {
+        if let Err(error) = check_positions(self.store.log.last(), after, items) {
             return Committed::Unknown(error);
         }
-        let written = catch_unwind(AssertUnwindSafe(|| self.write(appends)))
+        let written = catch_unwind(AssertUnwindSafe(|| self.write(items)))
             .unwrap_or_else(|_| Err(Fault("the writing thread panicked".to_owned())));
         match written {
             Ok(()) => Committed::Done,
@@ -106,26 +190,21 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, appends: &[NumberedAppend]) -> Result<(), Fault> {
+    fn write(&mut self, items: &[Item<'_>]) -> Result<(), Fault> {
         let begin = Instant::now();
         self.wait_for_index()?;
         let store = self.store.clone();
-        let Some(last) = appends
-            .iter()
-            .flat_map(|append| append.events.iter())
-            .next_back()
-        else {
+        let Some(last) = items.last().map(|item| item.position()) else {
             return Ok(());
         };
-        let last = last.position;
         let mut writing = store.engine.write();
-        let sealed = self.write_chunks(&mut writing, appends)?;
+        let sealed = self.write_chunks(&mut writing, items)?;
         writing.barrier()?;
         drop(writing);
         let watermark = store.watermark.write(last.get());
         watermark.map_err(|error| Fault(format!("the watermark cannot be written: {error}")))?;
         store.dirty.store(true, Relaxed);
-        self.publish(appends, sealed, last);
+        self.publish(items, sealed, last);
         let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
         store.commits.fetch_add(1, Relaxed);
         store.commit_micros.fetch_add(micros, Relaxed);
@@ -151,14 +230,10 @@ impl Writer {
     fn write_chunks(
         &mut self,
         writing: &mut Writing<'_>,
-        appends: &[NumberedAppend],
+        items: &[Item<'_>],
     ) -> Result<Vec<u64>, Fault> {
         let chunk_bytes = self.store.config.chunk_bytes;
-        let size: usize = appends
-            .iter()
-            .flat_map(|append| append.events.iter())
-            .map(record::size_max)
-            .sum();
+        let size: usize = items.iter().map(|item| item.size_max()).sum();
         let mut sealed = Vec::new();
         let mut current = self.open.take();
         if current
@@ -170,16 +245,22 @@ impl Writer {
         if current.is_none() {
             self.open_bytes = 0;
         }
-        for (event, mark) in marked(appends) {
-            let full =
-                current.take_if(|chunk| chunk.raw_len() + record::size_max(event) > chunk_bytes);
+        for item in items {
+            let full = current.take_if(|chunk| chunk.raw_len() + item.size_max() > chunk_bytes);
             if let Some(full) = full {
                 self.put(writing, &full)?;
                 sealed.push(self.seal(full));
             }
-            current
-                .get_or_insert_with(|| ChunkBuilder::new(event.position, event.recorded_at))
-                .push(event, mark, &mut self.scratch);
+            let chunk = current.get_or_insert_with(|| {
+                let base = item
+                    .event()
+                    .map_or(Timestamp::from_nanos(0), |event| event.recorded_at);
+                ChunkBuilder::new(item.position(), base, self.store.generation)
+            });
+            match item {
+                Item::New(event, mark) => chunk.push(event, *mark, new_seed, &mut self.scratch),
+                Item::Kept(entry) => chunk.push_entry(entry, &mut self.scratch),
+            }
         }
         if let Some(last) = current {
             let bytes = self.put(writing, &last)?;
@@ -215,10 +296,11 @@ impl Writer {
 
     /// Shows a durable group to readers. The index comes first: readers never look beyond the last
     /// position, so they do not mind that it knows more.
-    fn publish(&mut self, appends: &[NumberedAppend], mut sealed: Vec<u64>, last: Position) {
+    fn publish(&mut self, items: &[Item<'_>], mut sealed: Vec<u64>, last: Position) {
         let store = self.store.clone();
-        let events = appends.iter().flat_map(|append| append.events.iter());
+        let events = items.iter().filter_map(|item| item.event());
         store.index.add(store.run_reader(), events);
+        store.index.reach(last.get());
         let full = store.index.is_full();
         if full {
             // A run covers whole chunks.
@@ -238,33 +320,24 @@ fn unknown(fault: Fault) -> Committed {
 }
 
 /// Events with their marks.
-fn marked(appends: &[NumberedAppend]) -> impl Iterator<Item = (&RecordedEvent, Mark)> {
+fn new_items(appends: &[NumberedAppend]) -> impl Iterator<Item = Item<'_>> {
     appends.iter().flat_map(|append| {
         let count = append.events.len();
-        append.events.iter().enumerate().map(move |(at, event)| {
-            (
-                event,
-                if at + 1 == count {
-                    Mark::End
-                } else {
-                    Mark::Inner
-                },
-            )
-        })
+        let mark = move |nth| if nth == count { Mark::End } else { Mark::Inner };
+        (1..)
+            .zip(&*append.events)
+            .map(move |(nth, event)| Item::New(event, mark(nth)))
     })
 }
 
 /// What the caller numbers must follow what is stored without a gap.
-fn check_positions(last: u64, after: Position, appends: &[NumberedAppend]) -> Result<()> {
+fn check_positions(last: u64, after: Position, items: &[Item<'_>]) -> Result<()> {
     if after.get() != last {
         return Err(Error::internal(format!(
             "commit after position {after}, but the store ends at {last}"
         )));
     }
-    let positions = appends
-        .iter()
-        .flat_map(|append| append.events.iter())
-        .map(|event| event.position);
+    let positions = items.iter().map(|item| item.position());
     match (last + 1..)
         .zip(positions)
         .find(|(expected, found)| found.get() != *expected)

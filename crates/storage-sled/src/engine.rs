@@ -6,7 +6,7 @@
 
 use crate::barrier::Barrier;
 use crate::budget::{Budget, Write};
-use crate::keys::log_key;
+use crate::keys::{log_key, parse_log_key};
 use sled::{Batch, Db, IVec, Tree};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +32,7 @@ impl From<sled::Error> for Fault {
 pub(crate) struct Engine {
     log: Tree,
     runs: Tree,
+    roots: Tree,
     db: Db,
     budget: Mutex<Budget>,
     barrier_passed: Condvar,
@@ -76,6 +77,7 @@ impl Engine {
         Ok(Self {
             log: db.open_tree("log")?,
             runs: db.open_tree("runs")?,
+            roots: db.open_tree("roots")?,
             db,
             budget: Mutex::new(Budget::new(sync_budget_bytes)),
             barrier_passed: Condvar::new(),
@@ -92,6 +94,23 @@ impl Engine {
     /// One part of a chunk.
     pub(crate) fn log_value(&self, first: u64, part: u16) -> Result<Option<IVec>, Fault> {
         guarded(|| Ok(self.log.get(log_key(first, part))?))
+    }
+
+    /// First position of the chunk that begins at or before a position.
+    pub(crate) fn chunk_at(&self, position: u64) -> Result<Option<u64>, Fault> {
+        guarded(|| {
+            let before = self.log.range(..=log_key(position, u16::MAX)).next_back();
+            Ok(before.transpose()?)
+        })
+        .map(|pair| {
+            pair.and_then(|(key, _)| parse_log_key(&key))
+                .map(|(first, _)| first)
+        })
+    }
+
+    /// The stored roots of one group.
+    pub(crate) fn root_group(&self, group: u64) -> Result<Option<IVec>, Fault> {
+        guarded(|| Ok(self.roots.get(group.to_be_bytes())?))
     }
 
     /// Calls `visit` for the log's pairs from a chunk on, until it answers `false`.
@@ -229,21 +248,28 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Puts one chunk in the place of several, at once. Each is a value of its own.
-    pub(crate) fn replace_chunks(&mut self, value: Vec<u8>, firsts: &[u64]) -> Result<(), Fault> {
-        let bytes = value.len();
-        let (first, others) = firsts
-            .split_first()
-            .ok_or(Fault("no chunk to replace".into()))?;
-        self.admit(Write::Deletions {
-            keys: others.len(),
-            bytes,
-        })?;
+    /// Stores the roots of one group.
+    pub(crate) fn put_roots(&mut self, group: u64, value: Vec<u8>) -> Result<(), Fault> {
+        self.admit(Write::Index { bytes: value.len() })?;
+        guarded(|| Ok(self.engine.roots.insert(group.to_be_bytes(), value)?))?;
+        Ok(())
+    }
+
+    /// Puts chunks in the place of others, at once. Each of them is one value, but for the first
+    /// part of a larger one whose other parts are deleted afterwards.
+    pub(crate) fn replace_chunks(
+        &mut self,
+        new: Vec<(u64, Vec<u8>)>,
+        gone: &[u64],
+    ) -> Result<(), Fault> {
+        self.admit(replacement(&new, gone))?;
         let mut batch = Batch::default();
-        for other in others {
-            batch.remove(&log_key(*other, 0));
+        for first in gone {
+            batch.remove(&log_key(*first, 0));
         }
-        batch.insert(&log_key(*first, 0), value);
+        for (first, value) in new {
+            batch.insert(&log_key(first, 0), value);
+        }
         guarded(|| Ok(self.engine.log.apply_batch(batch)?))
     }
 
@@ -267,6 +293,19 @@ impl Writing<'_> {
             Ok(())
         } else {
             self.barrier()
+        }
+    }
+}
+
+/// What the budget is asked for a replacement.
+pub(crate) fn replacement(new: &[(u64, Vec<u8>)], gone: &[u64]) -> Write {
+    let bytes = new.iter().map(|(_, value)| value.len()).sum();
+    if gone.is_empty() {
+        Write::Log { bytes }
+    } else {
+        Write::Deletions {
+            keys: gone.len(),
+            bytes,
         }
     }
 }

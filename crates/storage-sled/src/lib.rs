@@ -7,7 +7,8 @@
 //! A commit walks through `commit` (the one writing thread), `chunk` and `record` (bytes), `engine`
 //! (sled, within the `budget`, behind the `barrier`) and `watermark`; then `log` and `index` show it
 //! to readers. A read walks through `read`, `index` (which positions), `log` (which chunk) and
-//! `chunk`. `recovery` does both at the start, `upkeep` keeps the index in the background.
+//! `chunk`. `recovery` does both at the start, `upkeep` keeps the index in the background, `removal`
+//! and `compaction` take out what was erased or scavenged, `check` compares what is stored.
 //!
 //! ```no_run
 //! use icecore_core::StoreId;
@@ -22,9 +23,11 @@
 
 mod barrier;
 mod budget;
+mod check;
 mod chunk;
 mod chunk_merge;
 mod commit;
+mod compaction;
 mod config;
 mod directory;
 mod encoding;
@@ -37,6 +40,9 @@ mod opening;
 mod read;
 mod record;
 mod recovery;
+mod removal;
+mod roots;
+mod salt;
 mod stats;
 mod storage;
 mod store;

@@ -165,40 +165,83 @@ impl Log {
                     }
                     return Ok(chunk);
                 }
-                // It was merged with its neighbours meanwhile: the directory knows where it is.
+                // It was merged with its neighbours: meanwhile, then the directory knows it, or after
+                // the directory was stored.
                 Ok(_) => damage = Damage("a chunk does not hold its position"),
                 Err(ReadError::Damage(found)) => damage = found,
                 Err(ReadError::Fault(fault)) => {
-                    return Err(Error::corrupted(format!(
-                        "chunk of position {position}: {fault}"
-                    )));
+                    return Err(unreadable(position, &fault));
                 }
             }
+            self.find_chunk(engine, position)
+                .map_err(|fault| unreadable(position, &fault))?;
         }
         Err(corrupted(position, damage))
     }
 
-    /// Puts one chunk in the place of several in a single step for readers: `write` does it in sled,
-    /// while nobody can look up a chunk.
+    /// Corrects the directory around a position whose chunk is not where it says: what was merged
+    /// before a crash is not known to the directory that was stored before that.
+    pub(crate) fn find_chunk(&self, engine: &Engine, position: u64) -> Result<(), Fault> {
+        let Some(first) = engine.chunk_at(position)? else {
+            return Ok(());
+        };
+        let Ok((chunk, ..)) = read_chunk(engine, self.store_id, first) else {
+            return Ok(());
+        };
+        if chunk.contains(position) {
+            let mut state = self.state_mut();
+            let start = state.firsts.partition_point(|at| *at < first);
+            let end = state.firsts.partition_point(|at| *at <= chunk.last());
+            state.firsts.splice(start..end, [first]);
+        }
+        Ok(())
+    }
+
+    /// Puts chunks in the place of others in a single step for readers: `write` does it in sled, while
+    /// nobody can look up a chunk.
     pub(crate) fn replace(
         &self,
-        firsts: &[u64],
-        merged: Arc<Chunk>,
+        old: &[u64],
+        new: Vec<Arc<Chunk>>,
         write: impl FnOnce() -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let mut state = self.state_mut();
         write()?;
-        let start = state.firsts.partition_point(|at| *at < firsts[0]);
-        debug_assert_eq!(&state.firsts[start..start + firsts.len()], firsts);
-        state.firsts.drain(start + 1..start + firsts.len());
-        for first in &firsts[1..] {
-            self.cache.remove(first);
+        let start = state.firsts.partition_point(|at| *at < old[0]);
+        debug_assert_eq!(&state.firsts[start..start + old.len()], old);
+        let firsts = new.iter().map(|chunk| chunk.first());
+        state.firsts.splice(start..start + old.len(), firsts);
+        let mut cached = false;
+        for first in old {
+            cached |= self.cache.remove(first).is_some();
         }
-        // Only a chunk that was in use stays at hand.
-        if self.cache.remove(&firsts[0]).is_some() {
-            self.cache.insert(firsts[0], merged);
+        // Only what was in use stays at hand.
+        for chunk in new.into_iter().filter(|_| cached) {
+            self.cache.insert(chunk.first(), chunk);
         }
         Ok(())
+    }
+
+    /// The chunk that the next commit may rewrite.
+    pub(crate) fn open_chunk(&self) -> Option<Arc<Chunk>> {
+        self.state().open.clone()
+    }
+
+    /// First position of the sealed chunk of a position; `None` when it is in the open one.
+    pub(crate) fn sealed_first(&self, position: u64) -> Option<u64> {
+        match self.locate(position)? {
+            Located::Open(_) => None,
+            Located::Sealed(first) => Some(first),
+        }
+    }
+
+    /// The last position of the chunk that begins at `first`, as the directory has it.
+    pub(crate) fn last_of(&self, first: u64) -> u64 {
+        let state = self.state();
+        let next = state.firsts.partition_point(|at| *at <= first);
+        let open = state.open.as_ref().map(|open| open.first());
+        let next = state.firsts.get(next).copied().or(open);
+        next.map_or(state.last, |next| next - 1)
     }
 
     pub(crate) fn figures(&self) -> LogFigures {
@@ -284,4 +327,8 @@ pub(crate) fn corrupted(position: u64, damage: Damage) -> Error {
         "chunk of position {}: {damage}",
         Position::new(position)
     ))
+}
+
+fn unreadable(position: u64, fault: &Fault) -> Error {
+    Error::corrupted(format!("chunk of position {position}: {fault}"))
 }

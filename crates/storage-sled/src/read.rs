@@ -1,7 +1,8 @@
 //! Reads: pages of all events, of a stream, of an index term. What is in memory is answered at once;
 //! everything else by the same code on a blocking thread.
 
-use crate::index::{Axis, Posting, Query, stream_key, term_key};
+use crate::chunk::Chunk;
+use crate::index::{Axis, Posting, Query, is_tag, stream_key, term_key};
 use crate::log::{Keep, corrupted};
 use crate::store::Store;
 use icecore_core::{
@@ -45,27 +46,17 @@ pub(crate) fn all(
     limit: PageLimit,
 ) -> Result<Page, Miss> {
     let last = store.log.last();
-    let events = match direction {
-        Direction::Forwards => collect(
-            store,
-            access,
-            Keep::Passing,
-            from.get().max(1)..=last,
-            limit,
-        )?,
+    let found = match direction {
+        Direction::Forwards => {
+            let positions = from.get().max(1)..=last;
+            collect(store, access, Keep::Passing, positions, limit, |_| true)?
+        }
         Direction::Backwards => {
             let positions = (1..=from.get().min(last)).rev();
-            collect(store, access, Keep::Passing, positions, limit)?
+            collect(store, access, Keep::Passing, positions, limit, |_| true)?
         }
     };
-    let edge = match direction {
-        Direction::Forwards => last,
-        Direction::Backwards => 1,
-    };
-    let end = events
-        .last()
-        .is_none_or(|event| event.position.get() == edge);
-    Ok(position_page(events, direction, end, last))
+    Ok(position_page(found, direction, last))
 }
 
 /// See [`icecore_storage::Storage::read_term`].
@@ -87,11 +78,8 @@ pub(crate) fn term(
         take: limit.events.max(1).saturating_add(1),
         last,
     };
-    let found = find(store, access, &query)?;
-    let positions = found.iter().map(|posting| posting.position);
-    let events = collect(store, access, Keep::Cached, positions, limit)?;
-    let end = events.len() == found.len();
-    Ok(position_page(events, direction, end, last))
+    let found = look_up(store, access, query, limit)?;
+    Ok(position_page(found, direction, last))
 }
 
 /// See [`icecore_storage::Storage::read_stream`].
@@ -113,11 +101,7 @@ pub(crate) fn stream(
         take: limit.events.max(1).saturating_add(1),
         last,
     };
-    let found = find(store, access, &query)?;
-    let positions = found.iter().map(|posting| posting.position);
-    let events = collect(store, access, Keep::Cached, positions, limit)?;
-    check_revisions(&events, &found)?;
-    let end = events.len() == found.len();
+    let Collected { events, end } = look_up(store, access, query, limit)?;
     let next = match (direction, events.last()) {
         (Direction::Forwards, Some(reached)) => reached.revision.next(),
         (Direction::Forwards, None) => {
@@ -131,6 +115,40 @@ pub(crate) fn stream(
         (Direction::Backwards, None) => Revision::FIRST,
     };
     Ok(Page { events, next, end })
+}
+
+/// The events of a term. An index may still name what was removed from the log, so it is asked again
+/// until there is an event or the end.
+fn look_up(
+    store: &Store,
+    access: Access,
+    mut query: Query<'_>,
+    limit: PageLimit,
+) -> Result<Collected, Miss> {
+    // A tag goes with the payload.
+    let tag = is_tag(query.term);
+    let wanted = |event: &RecordedEvent| !(tag && event.erased);
+    loop {
+        let found = find(store, access, &query)?;
+        let positions = found.iter().map(|posting| posting.position);
+        let collected = collect(store, access, Keep::Cached, positions, limit, wanted)?;
+        if query.axis == Axis::Revision {
+            check_revisions(&collected.events, &found)?;
+        }
+        let Some(more) = found.last().filter(|_| found.len() == query.take) else {
+            return Ok(collected);
+        };
+        if !collected.events.is_empty() {
+            let end = false;
+            return Ok(Collected { end, ..collected });
+        }
+        let place = query.place(more);
+        query.from = match query.direction {
+            Direction::Forwards => place + 1,
+            Direction::Backwards if place == 0 => return Ok(collected),
+            Direction::Backwards => place - 1,
+        };
+    }
 }
 
 /// See [`icecore_storage::Storage::stream_tails`].
@@ -178,17 +196,26 @@ fn find(store: &Store, access: Access, query: &Query<'_>) -> Result<Vec<Posting>
 
 /// The index and the log must say the same of an event.
 fn check_revisions(events: &[RecordedEvent], found: &[Posting]) -> Result<(), Miss> {
-    match events
-        .iter()
-        .zip(found)
-        .find(|(event, found)| event.revision.get() != found.revision)
-    {
-        Some((event, found)) => Err(Miss::Failed(Error::corrupted(format!(
-            "the index gives position {} revision {}, the log {}",
-            event.position, found.revision, event.revision
-        )))),
-        None => Ok(()),
+    let mut found = found.iter();
+    for event in events {
+        // What the index names and the log has not was removed.
+        let posting = found.find(|posting| posting.position == event.position.get());
+        if posting.is_none_or(|posting| posting.revision != event.revision.get()) {
+            let named = posting.map_or(0, |posting| posting.revision);
+            return Err(Miss::Failed(Error::corrupted(format!(
+                "the index gives position {} revision {named}, the log {}",
+                event.position, event.revision
+            ))));
+        }
     }
+    Ok(())
+}
+
+/// Events that were found.
+struct Collected {
+    events: Vec<RecordedEvent>,
+    /// All positions were looked at.
+    end: bool,
 }
 
 /// As many of the events as the limit allows, at least one if there is one. A chunk is read once
@@ -199,11 +226,20 @@ fn collect(
     keep: Keep,
     positions: impl Iterator<Item = u64>,
     limit: PageLimit,
-) -> Result<Vec<RecordedEvent>, Miss> {
+    wanted: impl Fn(&RecordedEvent) -> bool,
+) -> Result<Collected, Miss> {
     let mut events = Vec::new();
     let mut bytes = 0;
-    let mut chunk: Option<Arc<crate::chunk::Chunk>> = None;
-    for position in positions.take(limit.events.max(1)) {
+    let mut chunk: Option<Arc<Chunk>> = None;
+    let mut end = true;
+    for (looked_at, position) in positions.enumerate() {
+        if events.len() >= limit.events.max(1) {
+            end = false;
+            break;
+        }
+        if access == Access::Memory && looked_at > INLINE_EVENTS_MAX {
+            return Err(Miss::NotResident);
+        }
         let current = match chunk.take().filter(|chunk| chunk.contains(position)) {
             Some(chunk) => chunk,
             None if access == Access::Memory => {
@@ -215,24 +251,26 @@ fn collect(
             .event(position)
             .map_err(|damage| corrupted(position, damage))?;
         chunk = Some(current);
+        let Some(event) = event.filter(&wanted) else {
+            continue;
+        };
         bytes += event.size();
         if bytes > limit.bytes && !events.is_empty() {
+            end = false;
             break;
         }
         events.push(event);
-        if access == Access::Memory && events.len() > INLINE_EVENTS_MAX {
-            return Err(Miss::NotResident);
-        }
     }
     if let Some(chunk) = chunk.filter(|_| keep == Keep::Passing && access == Access::Disk) {
         // The next page begins where this one ends.
         store.log.remember(chunk);
     }
-    Ok(events)
+    Ok(Collected { events, end })
 }
 
 /// Finishes a page that counts in positions.
-fn position_page(events: Vec<RecordedEvent>, direction: Direction, end: bool, last: u64) -> Page {
+fn position_page(found: Collected, direction: Direction, last: u64) -> Page {
+    let Collected { events, end } = found;
     let next = match (direction, events.last()) {
         (Direction::Forwards, Some(reached)) if !end => reached.position.next(),
         (Direction::Forwards, _) => Position::new(last).next(),

@@ -1,10 +1,14 @@
-//! One event as bytes inside a chunk. Knows nothing of compression, checksums or keys.
+//! One position of the log as bytes inside a chunk. Knows nothing of compression, checksums or keys.
 //!
 //! ```text
 //! varint  length of what follows
-//! u8      kind: 1 = whole (2 = erased and 3 = removed are reserved)
-//! u8      flags: 0x01 last of its append, 0x02 has created_at,
-//!                0x0c content type: 0x00 JSON, 0x04 octet-stream, 0x08 given as text
+//! u8      kind: 1 = whole, 2 = erased, 3 = removed
+//! u8      flags: 0x01 last of its append
+//!
+//! whole and erased
+//!         further flags: 0x02 has created_at,
+//!                        0x0c content type: 0x00 JSON, 0x04 octet-stream, 0x08 given as text
+//!                        0x30 salt, whole only: 0x00 from the seed before, 0x10 seed, 0x20 its own
 //! varint  revision
 //! varint  zigzag(recorded_at - base time of the chunk), nanoseconds
 //! varint  zigzag(created_at - recorded_at), only with 0x02
@@ -12,37 +16,70 @@
 //! bytes   stream            (bytes = varint length, then the bytes)
 //! bytes   event type
 //! bytes   content type, only with 0x08
+//!
+//! whole
+//! 16      seed or salt, only with 0x10 or 0x20
 //! varint  number of tags, then bytes for each
 //! bytes   metadata
 //! ...     data, up to the end of the record
+//!
+//! erased
+//! 32      payload hash
+//!
+//! removed
+//! 32      leaf hash
 //! ```
+//!
+//! A seed is shared by the records after it in its chunk, which saves 16 random bytes each; the salt
+//! of an event is derived from it and the position. What erases or removes an event gives all others
+//! of its chunk salts of their own and drops the seed.
 
 use crate::encoding::{Input, put_bytes, put_varint, unzigzag, zigzag};
 use bytes::Bytes;
 use bytestring::ByteString;
 use icecore_core::{
-    ContentType, EventType, Position, RecordedEvent, Revision, StreamName, Tag, Timestamp,
+    ContentType, EntryContent, EventType, Hash, LogEntry, Mark, Position, RecordedEvent, Revision,
+    Salt, StreamName, Tag, Timestamp,
 };
 use uuid::Uuid;
 
 const KIND_WHOLE: u8 = 1;
+const KIND_ERASED: u8 = 2;
+const KIND_REMOVED: u8 = 3;
 const FLAG_END: u8 = 0x01;
 const FLAG_CREATED_AT: u8 = 0x02;
 const CONTENT_TYPE: u8 = 0x0c;
 const CONTENT_TYPE_JSON: u8 = 0x00;
 const CONTENT_TYPE_OCTETS: u8 = 0x04;
 const CONTENT_TYPE_TEXT: u8 = 0x08;
+const SALT: u8 = 0x30;
+const SALT_FROM_SEED: u8 = 0x00;
+const SALT_SEED: u8 = 0x10;
+const SALT_OWN: u8 = 0x20;
 
 /// What a record has besides the event's own fields, at most: lengths, numbers, id.
-const OVERHEAD_BYTES_MAX: usize = 96;
+const OVERHEAD_BYTES_MAX: usize = 112;
 
-/// Where an event stands in its append.
+/// What the record of a removed event takes.
+pub(crate) const REMOVED_BYTES: usize = 35;
+
+/// Where the salt of a whole event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// More events of the same append follow.
-    Inner,
-    /// The append is whole with this event.
-    End,
+pub(crate) enum Salting {
+    /// Derived from the seed of a record before it in its chunk.
+    FromSeed,
+    /// Derived from this seed, which further records may share.
+    Seed(Salt),
+    /// Its own.
+    Own(Salt),
+}
+
+/// What a record holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    Whole(RecordedEvent, Salting),
+    Erased(RecordedEvent, Hash),
+    Removed(Hash),
 }
 
 /// Stored bytes that cannot be what was written.
@@ -58,32 +95,22 @@ pub(crate) fn size_max(event: &RecordedEvent) -> usize {
 /// Appends the record of an event. `scratch` is memory to work in.
 pub(crate) fn encode(
     event: &RecordedEvent,
+    salting: Salting,
     mark: Mark,
     base: Timestamp,
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) {
+    let (salt_flag, salt) = match salting {
+        Salting::FromSeed => (SALT_FROM_SEED, None),
+        Salting::Seed(seed) => (SALT_SEED, Some(seed)),
+        Salting::Own(salt) => (SALT_OWN, Some(salt)),
+    };
     scratch.clear();
-    let content_type = content_type_flag(&event.content_type);
-    let mut flags = content_type;
-    if mark == Mark::End {
-        flags |= FLAG_END;
-    }
-    if event.created_at.is_some() {
-        flags |= FLAG_CREATED_AT;
-    }
-    scratch.extend_from_slice(&[KIND_WHOLE, flags]);
-    put_varint(scratch, event.revision.get());
-    let recorded = event.recorded_at.nanos();
-    put_varint(scratch, zigzag(recorded.wrapping_sub(base.nanos())));
-    if let Some(created_at) = event.created_at {
-        put_varint(scratch, zigzag(created_at.nanos().wrapping_sub(recorded)));
-    }
-    scratch.extend_from_slice(event.id.as_bytes());
-    put_bytes(scratch, event.stream.as_str().as_bytes());
-    put_bytes(scratch, event.event_type.as_str().as_bytes());
-    if content_type == CONTENT_TYPE_TEXT {
-        put_bytes(scratch, event.content_type.as_str().as_bytes());
+    scratch.extend_from_slice(&[KIND_WHOLE, end_flag(mark) | salt_flag]);
+    put_header(event, base, scratch);
+    if let Some(salt) = salt {
+        scratch.extend_from_slice(&salt.0);
     }
     put_varint(scratch, event.tags.len() as u64);
     for tag in &event.tags {
@@ -95,12 +122,63 @@ pub(crate) fn encode(
     out.extend_from_slice(&event.data);
 }
 
+/// Appends the record of an entry; the salt of a whole event is its own.
+pub(crate) fn encode_entry(
+    entry: &LogEntry,
+    base: Timestamp,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
+    scratch.clear();
+    match &entry.content {
+        EntryContent::Whole { event, salt } => {
+            return encode(event, Salting::Own(*salt), entry.mark, base, scratch, out);
+        }
+        EntryContent::Erased { event, payload } => {
+            scratch.extend_from_slice(&[KIND_ERASED, end_flag(entry.mark)]);
+            put_header(event, base, scratch);
+            scratch.extend_from_slice(&payload.0);
+        }
+        EntryContent::Removed { leaf } => {
+            scratch.extend_from_slice(&[KIND_REMOVED, end_flag(entry.mark)]);
+            scratch.extend_from_slice(&leaf.0);
+        }
+    }
+    put_bytes(out, scratch);
+}
+
+fn end_flag(mark: Mark) -> u8 {
+    match mark {
+        Mark::Inner => 0,
+        Mark::End => FLAG_END,
+    }
+}
+
+/// What whole and erased events have in common, after kind and flags; adds its own flags.
+fn put_header(event: &RecordedEvent, base: Timestamp, out: &mut Vec<u8>) {
+    let content_type = content_type_flag(&event.content_type);
+    out[1] |= content_type;
+    put_varint(out, event.revision.get());
+    let recorded = event.recorded_at.nanos();
+    put_varint(out, zigzag(recorded.wrapping_sub(base.nanos())));
+    if let Some(created_at) = event.created_at {
+        out[1] |= FLAG_CREATED_AT;
+        put_varint(out, zigzag(created_at.nanos().wrapping_sub(recorded)));
+    }
+    out.extend_from_slice(event.id.as_bytes());
+    put_bytes(out, event.stream.as_str().as_bytes());
+    put_bytes(out, event.event_type.as_str().as_bytes());
+    if content_type == CONTENT_TYPE_TEXT {
+        put_bytes(out, event.content_type.as_str().as_bytes());
+    }
+}
+
 /// Whether a record (without its length) ends its append.
 pub(crate) fn mark(record: &[u8]) -> Result<Mark, Damage> {
     match record {
-        [KIND_WHOLE, flags, ..] if flags & FLAG_END != 0 => Ok(Mark::End),
-        [KIND_WHOLE, _, ..] => Ok(Mark::Inner),
-        _ => Err(Damage("a record of an unknown kind")),
+        [KIND_WHOLE..=KIND_REMOVED, flags, ..] if flags & FLAG_END != 0 => Ok(Mark::End),
+        [KIND_WHOLE..=KIND_REMOVED, _, ..] => Ok(Mark::Inner),
+        _ => Err(UNKNOWN_KIND),
     }
 }
 
@@ -109,52 +187,40 @@ pub(crate) fn decode(
     record: &Bytes,
     position: Position,
     base: Timestamp,
-) -> Result<RecordedEvent, Damage> {
+) -> Result<Record, Damage> {
     let mut fields = Fields {
         record,
         input: Input::new(record),
     };
     let [kind, flags] = fields.input.array().ok_or(SHORT)?;
-    if kind != KIND_WHOLE {
-        return Err(Damage("a record of an unknown kind"));
-    }
-    if flags & !(FLAG_END | FLAG_CREATED_AT | CONTENT_TYPE) != 0 {
-        return Err(Damage("a record with unknown flags"));
-    }
-    let revision = Revision::new(fields.input.varint().ok_or(SHORT)?);
-    let recorded_at = fields.time(base)?;
-    let created_at = if flags & FLAG_CREATED_AT == 0 {
-        None
-    } else {
-        Some(fields.time(recorded_at)?)
+    let known = match kind {
+        KIND_WHOLE => FLAG_END | FLAG_CREATED_AT | CONTENT_TYPE | SALT,
+        KIND_ERASED => FLAG_END | FLAG_CREATED_AT | CONTENT_TYPE,
+        KIND_REMOVED => FLAG_END,
+        _ => return Err(UNKNOWN_KIND),
     };
-    let id = Uuid::from_bytes(fields.input.array().ok_or(SHORT)?);
-    let stream = StreamName::derived(fields.text()?).map_err(|_| INVALID)?;
-    let event_type = EventType::new(fields.text()?).map_err(|_| INVALID)?;
-    let content_type = match flags & CONTENT_TYPE {
-        CONTENT_TYPE_JSON => ContentType::JSON,
-        CONTENT_TYPE_OCTETS => ContentType::OCTET_STREAM,
-        CONTENT_TYPE_TEXT => ContentType::new(fields.text()?).map_err(|_| INVALID)?,
-        _ => return Err(Damage("a record with unknown flags")),
+    if flags & !known != 0 {
+        return Err(UNKNOWN_FLAGS);
+    }
+    if kind == KIND_REMOVED {
+        return Ok(Record::Removed(fields.last_hash()?));
+    }
+    let event = fields.header(flags, position, base)?;
+    if kind == KIND_ERASED {
+        return Ok(Record::Erased(event.into_erased(), fields.last_hash()?));
+    }
+    let salting = fields.salting(flags)?;
+    let event = RecordedEvent {
+        tags: fields.tags()?,
+        metadata: fields.bytes()?,
+        data: record.slice(record.len() - fields.input.remaining()..),
+        ..event
     };
-    let tags = fields.tags()?;
-    let metadata = fields.bytes()?;
-    let data = record.slice(record.len() - fields.input.remaining()..);
-    Ok(RecordedEvent {
-        stream,
-        revision,
-        position,
-        id,
-        event_type,
-        content_type,
-        data,
-        metadata,
-        tags,
-        recorded_at,
-        created_at,
-    })
+    Ok(Record::Whole(event, salting))
 }
 
+const UNKNOWN_KIND: Damage = Damage("a record of an unknown kind");
+const UNKNOWN_FLAGS: Damage = Damage("a record with unknown flags");
 const SHORT: Damage = Damage("a record is cut off");
 const INVALID: Damage = Damage("a record with an invalid text");
 
@@ -164,6 +230,65 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
+    /// What whole and erased events have in common; the rest is empty.
+    fn header(
+        &mut self,
+        flags: u8,
+        position: Position,
+        base: Timestamp,
+    ) -> Result<RecordedEvent, Damage> {
+        let revision = Revision::new(self.input.varint().ok_or(SHORT)?);
+        let recorded_at = self.time(base)?;
+        let created_at = if flags & FLAG_CREATED_AT == 0 {
+            None
+        } else {
+            Some(self.time(recorded_at)?)
+        };
+        let id = Uuid::from_bytes(self.input.array().ok_or(SHORT)?);
+        let stream = StreamName::derived(self.text()?).map_err(|_| INVALID)?;
+        let event_type = EventType::new(self.text()?).map_err(|_| INVALID)?;
+        let content_type = match flags & CONTENT_TYPE {
+            CONTENT_TYPE_JSON => ContentType::JSON,
+            CONTENT_TYPE_OCTETS => ContentType::OCTET_STREAM,
+            CONTENT_TYPE_TEXT => ContentType::new(self.text()?).map_err(|_| INVALID)?,
+            _ => return Err(UNKNOWN_FLAGS),
+        };
+        Ok(RecordedEvent {
+            stream,
+            revision,
+            position,
+            id,
+            event_type,
+            content_type,
+            data: Bytes::new(),
+            metadata: Bytes::new(),
+            tags: Vec::new(),
+            recorded_at,
+            created_at,
+            erased: false,
+        })
+    }
+
+    fn salting(&mut self, flags: u8) -> Result<Salting, Damage> {
+        let mut salt = || self.input.array().map(Salt).ok_or(SHORT);
+        match flags & SALT {
+            SALT_FROM_SEED => Ok(Salting::FromSeed),
+            SALT_SEED => salt().map(Salting::Seed),
+            SALT_OWN => salt().map(Salting::Own),
+            _ => Err(UNKNOWN_FLAGS),
+        }
+    }
+
+    /// A hash that ends the record.
+    fn last_hash(&mut self) -> Result<Hash, Damage> {
+        let hash = self.input.array().map(Hash).ok_or(SHORT)?;
+        if self.input.is_empty() {
+            Ok(hash)
+        } else {
+            Err(Damage("a record is too long"))
+        }
+    }
+
     fn bytes(&mut self) -> Result<Bytes, Damage> {
         let bytes = self.input.bytes().ok_or(SHORT)?;
         Ok(if bytes.is_empty() {

@@ -3,15 +3,16 @@
 //! was acknowledged.
 
 use crate::OpenError;
-use crate::chunk::{Chunk, ChunkBuilder, Header};
+use crate::chunk::{Chunk, Header};
 use crate::commit::FROZEN_TAILS_MAX;
 use crate::engine::{Engine, Fault};
 use crate::index::{Halt, Manifest, Run, SectionKey, run_of};
 use crate::keys::parse_log_key;
 use crate::log::read_chunk;
-use crate::record::{Damage, Mark};
+use crate::record::Damage;
 use crate::store::Store;
 use crate::upkeep;
+use icecore_core::Mark;
 use sled::IVec;
 use std::sync::Arc;
 
@@ -107,9 +108,15 @@ fn push_run(store: &Store, run: Run) {
 
 /// The log must reach as far as the runs that were made of it.
 fn check_last_chunk(store: &Store, last: u64) -> Result<(), OpenError> {
-    let Some(first) = store.log.firsts_within(1, last).pop() else {
+    let Some(mut first) = store.log.firsts_within(1, last).pop() else {
         return Ok(());
     };
+    // It may have been merged after the list of chunks was written.
+    let fault = |fault: Fault| engine_error(store, &fault);
+    if store.engine.log_value(first, 0).map_err(fault)?.is_none() {
+        store.log.find_chunk(&store.engine, last).map_err(fault)?;
+        first = store.log.sealed_first(last).unwrap_or(first);
+    }
     match read_chunk(&store.engine, store.id, first) {
         Ok((chunk, ..)) if chunk.last() == last => Ok(()),
         Ok(_) => Err(corrupted(
@@ -229,9 +236,22 @@ impl<'a> Replay<'a> {
         if first != self.next {
             return Err(Stop::Damage(self.next, Damage("a chunk is missing")));
         }
+        if self.is_left_over(part, &value) {
+            return Ok(());
+        }
         self.unmarked.push((first, part));
         self.parts.push(value);
         Ok(())
+    }
+
+    /// Whether a part is one that an erasure made needless and did not come to delete: the chunk has
+    /// fewer parts. Nothing reads it.
+    fn is_left_over(&self, part: u16, value: &[u8]) -> bool {
+        let head = self.parts.first();
+        let parts = head.map(|head| Header::parts_of(head, self.store.id));
+        part > 0
+            && matches!(parts, Some(Ok(parts)) if part >= parts)
+            && Header::parts_of(value, self.store.id).is_ok()
     }
 
     /// Decodes the chunk whose parts have been read. An incomplete one is the end of an append that
@@ -285,13 +305,14 @@ impl<'a> Replay<'a> {
             let mut events = Vec::new();
             for position in chunk.first().max(self.marked + 1)..=chunk.last().min(last) {
                 let event = chunk.event(position);
-                events.push(event.map_err(|damage| Stop::Damage(position, damage))?);
+                events.extend(event.map_err(|damage| Stop::Damage(position, damage))?);
             }
             store.index.add(store.run_reader(), &events);
             if chunk.first() > self.marked {
                 firsts.push(chunk.first());
             }
         }
+        store.index.reach(last);
         store.log.publish(&firsts, None, last);
         self.marked = last;
         self.waiting.retain(|chunk| chunk.last() > last);
@@ -330,12 +351,12 @@ fn cut_unmarked(store: &Store, last: u64, unmarked: &[(u64, u16)]) -> Result<(),
 /// Cuts the events after `last`, which belong to no whole append, out of the chunk that holds it.
 fn trim_chunk(store: &Store, chunk: &Chunk, last: u64) -> Result<(), OpenError> {
     let damaged = |damage: Damage| corrupted(store, chunk.first(), damage.0);
-    let first = chunk.event(chunk.first()).map_err(damaged)?;
-    let mut builder = ChunkBuilder::new(first.position, first.recorded_at);
+    let mut builder = chunk.builder();
     let mut scratch = Vec::new();
     for position in chunk.first()..=last {
-        let event = chunk.event(position).map_err(damaged)?;
-        builder.push(&event, chunk.mark(position).map_err(damaged)?, &mut scratch);
+        let record = chunk.record(position).map_err(damaged)?;
+        let mark = chunk.mark(position).map_err(damaged)?;
+        builder.push_record((&record, mark), &mut scratch);
     }
     let mut values = builder.encode(store.id, store.value_bytes_max());
     let (Some(value), true) = (values.pop(), values.is_empty()) else {

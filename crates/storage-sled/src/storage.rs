@@ -1,6 +1,6 @@
 //! The engine as the rest of the server sees it: opening, the trait, closing.
 
-use crate::commit::Command;
+use crate::commit::{Command, Seal};
 use crate::config::SledConfig;
 use crate::directory::{DataDirectory, Identity};
 use crate::index::{Index, Listed, NameQuery};
@@ -9,14 +9,15 @@ use crate::read::{self, Access, Miss};
 use crate::store::{Parts, Store};
 use crate::threads::{Threads, sync};
 use crate::upkeep::leave_out_damaged;
-use crate::{OpenError, recovery, stats};
+use crate::{OpenError, check, compaction, recovery, removal, roots, stats};
 use async_trait::async_trait;
 use icecore_core::{
-    Category, Direction, Error, Page, PageLimit, Position, Result, Revision, StoreId, StreamName,
+    Category, Direction, Error, Hash, LogEntry, Page, PageLimit, Position, Result, Revision,
+    StoreId, StreamName,
 };
 use icecore_storage::{
-    CategoryPage, Committed, Health, IndexTerm, Lease, NumberedAppend, Stats, Storage,
-    StreamNamePage, StreamTail,
+    CategoryPage, Committed, Health, IndexCheck, IndexTerm, Lease, LogPage, NumberedAppend,
+    Removal, Removed, Stats, Storage, StreamNamePage, StreamTail,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
@@ -237,23 +238,14 @@ impl Storage for SledStorage {
         after: Position,
         appends: Vec<NumberedAppend>,
     ) -> Committed {
-        let Ok(opened) = self.opened() else {
-            return Committed::Fenced;
-        };
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Commit {
-            epoch: lease.epoch,
+        let epoch = lease.epoch;
+        self.write(|reply| Command::Commit {
+            epoch,
             after,
             appends,
             reply,
-        };
-        if opened.commands.send(command).await.is_err() {
-            return Committed::Unknown(Error::unavailable("the writing thread has ended"));
-        }
-        drop(opened);
-        answer
-            .await
-            .unwrap_or_else(|_| Committed::Unknown(Error::internal("the writing thread ended")))
+        })
+        .await
     }
 
     async fn read_all(
@@ -337,6 +329,80 @@ impl Storage for SledStorage {
         Ok(CategoryPage { categories, end })
     }
 
+    async fn read_log(&self, from: Position, limit: PageLimit) -> Result<LogPage> {
+        let store = self.opened()?.store;
+        blocking(
+            store,
+            |store| &store.scans,
+            move |store| Ok(check::read_log(store, from, limit)),
+        )
+        .await
+    }
+
+    async fn check_index(&self, from: Position) -> Result<IndexCheck> {
+        let store = self.opened()?.store;
+        blocking(
+            store,
+            |store| &store.scans,
+            move |store| Ok(check::check_index(store, from)),
+        )
+        .await
+    }
+
+    async fn remove(&self, lease: &Lease, removals: Vec<Removal>) -> Result<Removed> {
+        self.seal(lease, Seal::Chunk).await?;
+        let store = self.opened()?.store;
+        blocking(
+            store,
+            |store| &store.scans,
+            move |store| removal::remove(store, &removals),
+        )
+        .await
+    }
+
+    async fn compact(&self, lease: &Lease, first: Position, last: Position) -> Result<()> {
+        self.seal(lease, Seal::Index).await?;
+        let store = self.opened()?.store;
+        blocking(
+            store,
+            |store| &store.scans,
+            move |store| compaction::compact(store, first.get(), last.get()),
+        )
+        .await
+    }
+
+    async fn restore(&self, lease: &Lease, after: Position, entries: Vec<LogEntry>) -> Committed {
+        let epoch = lease.epoch;
+        self.write(|reply| Command::Restore {
+            epoch,
+            after,
+            entries,
+            reply,
+        })
+        .await
+    }
+
+    async fn subtree_roots(&self, from: u64) -> Result<Vec<Hash>> {
+        let store = self.opened()?.store;
+        blocking(
+            store,
+            |store| &store.lookups,
+            move |store| roots::read(store, from),
+        )
+        .await
+    }
+
+    async fn keep_roots(&self, lease: &Lease, group: u64, roots: Vec<Hash>) -> Result<()> {
+        self.seal(lease, Seal::Nothing).await?;
+        let store = self.opened()?.store;
+        blocking(
+            store,
+            |store| &store.lookups,
+            move |store| roots::keep(store, group, &roots),
+        )
+        .await
+    }
+
     fn last_position(&self) -> watch::Receiver<Position> {
         self.last_position.clone()
     }
@@ -361,6 +427,36 @@ impl Storage for SledStorage {
 }
 
 impl SledStorage {
+    /// Lets the writing thread write, and waits for its answer.
+    async fn write(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Committed>) -> Command,
+    ) -> Committed {
+        let Ok(opened) = self.opened() else {
+            return Committed::Fenced;
+        };
+        let (reply, answer) = oneshot::channel();
+        if opened.commands.send(command(reply)).await.is_err() {
+            return Committed::Unknown(Error::unavailable("the writing thread has ended"));
+        }
+        drop(opened);
+        answer
+            .await
+            .unwrap_or_else(|_| Committed::Unknown(Error::internal("the writing thread ended")))
+    }
+
+    /// Checks the lease, and keeps the next commit from changing what is to be written anew.
+    async fn seal(&self, lease: &Lease, what: Seal) -> Result<()> {
+        let opened = self.opened()?;
+        let (reply, answer) = oneshot::channel();
+        let gone = || Error::unavailable("the store is closed");
+        let epoch = lease.epoch;
+        let command = Command::Seal { epoch, what, reply };
+        opened.commands.send(command).await.map_err(|_| gone())?;
+        drop(opened);
+        answer.await.map_err(|_| gone())?
+    }
+
     /// Names of one kind, and whether there are no more.
     async fn names<T: Send + 'static>(
         &self,

@@ -10,7 +10,7 @@ use crate::watermark::Watermark;
 use icecore_core::{Error, StoreId};
 use icecore_storage::Health;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -25,6 +25,12 @@ pub(crate) struct Store {
     pub(crate) watermark: Watermark,
     pub(crate) config: SledConfig,
     pub(crate) id: StoreId,
+    /// Which opening of the store this is.
+    pub(crate) generation: u32,
+    /// Held by whoever reads chunks to write them anew.
+    pub(crate) rewriting: Mutex<()>,
+    /// Held by whoever changes the list of index runs.
+    pub(crate) upkeep: Mutex<()>,
     /// Why nothing is written any more.
     failed: OnceLock<String>,
     /// Threads shall end.
@@ -65,6 +71,9 @@ impl Store {
             engine,
             log: Log::new(id, config.chunk_cache_bytes),
             index,
+            generation: watermark.generation(),
+            rewriting: Mutex::default(),
+            upkeep: Mutex::default(),
             watermark,
             config,
             id,

@@ -12,8 +12,8 @@ use crate::index::{
 };
 use crate::store::Store;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// How many neighbouring runs of a tier become one of the next.
@@ -24,6 +24,7 @@ const READER_WAIT: Duration = Duration::from_millis(5);
 
 /// Does one piece of work; `false` when there is none.
 pub(crate) fn step(store: &Store) -> Result<bool, Halt> {
+    let _alone = store.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
     leave_out_damaged(store)?;
     if store.index.oldest_frozen().is_some() {
         cut(store)?;
@@ -76,40 +77,70 @@ fn merge(store: &Store) -> Result<bool, Halt> {
     let Some(at) = mergeable(&runs, &damaged) else {
         return Ok(false);
     };
-    let old = &runs[at..at + MERGE_RUNS];
-    let (first, last) = (old[0].info.first, old[MERGE_RUNS - 1].info.last);
+    let log_bytes = runs[at..at + MERGE_RUNS]
+        .iter()
+        .map(|run| run.info.log_bytes)
+        .sum();
+    let change = RunChange {
+        runs: at..at + MERGE_RUNS,
+        tier: runs[at].info.tier + 1,
+        log_bytes,
+    };
+    drop(runs);
+    replace_runs(store, change, |_, _| false)?;
+    store.index.note_merge();
+    Ok(true)
+}
+
+/// Neighbouring runs that become one.
+pub(crate) struct RunChange {
+    /// Their places in the list of runs.
+    pub(crate) runs: std::ops::Range<usize>,
+    /// The tier of the new one.
+    pub(crate) tier: u8,
+    /// Bytes that the log takes in their range.
+    pub(crate) log_bytes: u64,
+}
+
+/// Writes neighbouring runs as one, without what `gone` says of a term and a position. Only one may
+/// do that at a time.
+pub(crate) fn replace_runs(
+    store: &Store,
+    change: RunChange,
+    gone: impl Fn(&[u8], u64) -> bool,
+) -> Result<(), Halt> {
+    let runs = store.index.runs();
+    let old = &runs[change.runs.clone()];
+    let (first, last) = (old[0].info.first, old[old.len() - 1].info.last);
     let stop = || store.closing.load(Relaxed);
     let plan = RunPlan {
         id: store.index.new_run_id(),
-        tier: old[0].info.tier + 1,
+        tier: change.tier,
         first,
         last,
         chunks: &store.log.firsts_within(first, last),
         streams: old.iter().map(|run| run.info.streams).sum(),
-        log_bytes: old.iter().map(|run| run.info.log_bytes).sum(),
+        log_bytes: change.log_bytes,
     };
-    let merged = match RunWriter::new(store.run_reader(), &stop, plan).merge(old) {
+    let merged = match RunWriter::new(store.run_reader(), &stop, plan).merge(old, gone) {
         Err(Halt::Damaged(run, error)) => {
             tracing::error!(run, %error, "an index run is damaged; a restart rebuilds it");
             store.index.mark_damaged(run);
-            return Ok(true);
+            return Ok(());
         }
         other => other?,
     };
     let mut new = runs.to_vec();
-    let old: Vec<_> = new
-        .splice(at..at + MERGE_RUNS, [Arc::new(merged)])
-        .collect();
+    let old: Vec<_> = new.splice(change.runs, [Arc::new(merged)]).collect();
     drop(runs);
     install(store, new)?;
-    store.index.note_merge();
     for run in old {
         while Arc::strong_count(&run) > 1 && !stop() {
             std::thread::sleep(READER_WAIT);
         }
         delete_run(&store.engine, run.info.id, &stop)?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Where enough neighbours of one tier begin.

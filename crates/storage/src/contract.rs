@@ -31,6 +31,7 @@ pub mod contents;
 pub mod generate;
 pub mod indexes;
 pub mod reads;
+pub mod removal;
 mod walk;
 mod writer;
 
@@ -112,6 +113,12 @@ pub const RULES: &[Rule] = &[
     rule!(contents::the_largest_event_is_kept),
     rule!(contents::an_append_of_many_events_is_whole),
     rule!(contents::a_generated_history_reads_as_it_does_in_memory),
+    rule!(removal::the_log_is_read_as_it_was_written),
+    rule!(removal::an_erased_event_stays_without_its_payload),
+    rule!(removal::removed_events_are_in_no_page),
+    rule!(removal::an_earlier_lead_removes_nothing),
+    rule!(removal::appends_follow_removed_events),
+    rule!(removal::kept_roots_are_given_back),
 ];
 
 /// Shows every rule, each on a fresh, empty store that `open` gives.

@@ -12,6 +12,7 @@ mod storage;
 
 pub use memory::MemoryStorage;
 pub use storage::{
-    CategoryPage, Committed, Health, IndexTerm, Lease, NumberedAppend, StatValue, Stats, Storage,
+    CategoryPage, Committed, Damage, Health, IndexCheck, IndexTerm, Lease, LogPage, NumberedAppend,
+    ROOTS_PER_GROUP, Removal, RemovalKind, Removed, SUBTREE_LEAVES, StatValue, Stats, Storage,
     StreamNamePage, StreamTail,
 };

@@ -2,13 +2,13 @@
 //! engines are compared with it. It forgets everything when it is dropped.
 
 use crate::{
-    CategoryPage, Committed, Health, IndexTerm, Lease, NumberedAppend, Stats, Storage,
-    StreamNamePage, StreamTail,
+    CategoryPage, Committed, Health, IndexCheck, IndexTerm, Lease, LogPage, NumberedAppend,
+    ROOTS_PER_GROUP, Removal, RemovalKind, Removed, Stats, Storage, StreamNamePage, StreamTail,
 };
 use async_trait::async_trait;
 use icecore_core::{
-    Category, Direction, Error, Page, PageLimit, Position, RecordedEvent, Result, Revision,
-    StoreId, StreamName,
+    Category, Direction, EntryContent, Error, Hash, LogEntry, Mark, Page, PageLimit, Position,
+    RecordedEvent, Result, Revision, Salt, StoreId, StreamName,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,13 +26,17 @@ pub struct MemoryStorage {
 struct State {
     epoch: u64,
     closed: bool,
-    /// The event at position `p` is at index `p - 1`.
-    events: Vec<RecordedEvent>,
+    /// Position `p` is at index `p - 1`.
+    entries: Vec<LogEntry>,
     /// Positions of the events of each stream, in the order of their revisions.
     streams: BTreeMap<StreamName, Vec<Position>>,
     /// Positions of the events that carry each term, ascending.
     terms: HashMap<IndexTerm, Vec<Position>>,
     categories: BTreeSet<Category>,
+    /// Streams that have had an event.
+    streams_begun: BTreeSet<StreamName>,
+    /// Groups of subtree roots.
+    roots: BTreeMap<u64, Vec<Hash>>,
 }
 
 impl MemoryStorage {
@@ -82,8 +86,14 @@ impl Storage for MemoryStorage {
                 state.last_position()
             )));
         }
-        for event in appends.iter().flat_map(|append| append.events.iter()) {
-            state.add(event.clone());
+        for append in &appends {
+            let count = append.events.len();
+            for (nth, event) in (1..).zip(&*append.events) {
+                state.add(whole(
+                    event.clone(),
+                    if nth == count { Mark::End } else { Mark::Inner },
+                ));
+            }
         }
         // Under the lock, so that nothing is shown before it is announced.
         self.last_position.send_replace(state.last_position());
@@ -97,26 +107,24 @@ impl Storage for MemoryStorage {
         limit: PageLimit,
     ) -> Result<Page> {
         let state = self.state();
-        let count = state.events.len();
+        let count = state.entries.len();
         let index = |position: Position| usize::try_from(position.get()).unwrap_or(usize::MAX);
-        let events = match direction {
+        let mut all = state.entries.iter().filter_map(LogEntry::event);
+        let (events, edge) = match direction {
             Direction::Forwards => {
                 let first = index(from).saturating_sub(1).min(count);
-                take(state.events[first..].iter(), limit)
+                let rest = state.entries[first..].iter().filter_map(LogEntry::event);
+                (take(rest, limit), all.next_back())
             }
             Direction::Backwards => {
-                take(state.events[..index(from).min(count)].iter().rev(), limit)
+                let rest = state.entries[..index(from).min(count)].iter().rev();
+                (take(rest.filter_map(LogEntry::event), limit), all.next())
             }
         };
-        Ok(position_page(
-            events,
-            direction,
-            state.last_position(),
-            |first| match direction {
-                Direction::Forwards => first == state.last_position(),
-                Direction::Backwards => first == Position::FIRST,
-            },
-        ))
+        let edge = edge.map(|event| event.position);
+        let last_position = state.last_position();
+        let is_last = |last| Some(last) == edge;
+        Ok(position_page(events, direction, last_position, is_last))
     }
 
     async fn read_stream(
@@ -237,6 +245,87 @@ impl Storage for MemoryStorage {
         })
     }
 
+    async fn read_log(&self, from: Position, limit: PageLimit) -> Result<LogPage> {
+        let state = self.state();
+        let first = usize::try_from(from.get().max(1) - 1).unwrap_or(usize::MAX);
+        let rest = state.entries.get(first..).unwrap_or_default();
+        let size = |entry: &LogEntry| entry.event().map_or(0, RecordedEvent::size);
+        let mut bytes = 0;
+        let fits = |entry: &&LogEntry| {
+            let first = bytes == 0;
+            bytes += size(entry);
+            first || bytes <= limit.bytes
+        };
+        let entries: Vec<_> = rest
+            .iter()
+            .take(limit.events.max(1))
+            .take_while(fits)
+            .cloned()
+            .collect();
+        Ok(LogPage {
+            next: entries.last().map_or(from, |entry| entry.position.next()),
+            end: entries.len() == rest.len(),
+            entries,
+            damage: None,
+        })
+    }
+
+    async fn check_index(&self, _: Position) -> Result<IndexCheck> {
+        let next = self.state().last_position().next();
+        Ok(IndexCheck {
+            damage: Vec::new(),
+            next,
+            end: true,
+        })
+    }
+
+    async fn remove(&self, lease: &Lease, removals: Vec<Removal>) -> Result<Removed> {
+        let mut state = self.state();
+        state.check_lease(lease)?;
+        let mut removed = Removed::default();
+        for removal in removals {
+            if let Some(bytes) = state.remove(removal) {
+                removed.positions += 1;
+                removed.bytes += bytes;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn compact(&self, lease: &Lease, _: Position, _: Position) -> Result<()> {
+        // The indexes have followed already.
+        self.state().check_lease(lease)
+    }
+
+    async fn restore(&self, lease: &Lease, after: Position, entries: Vec<LogEntry>) -> Committed {
+        let mut state = self.state();
+        if state.closed || lease.epoch != state.epoch {
+            return Committed::Fenced;
+        }
+        if after != state.last_position() {
+            return Committed::Unknown(Error::internal("a log is restored in order"));
+        }
+        for entry in entries {
+            state.add(entry);
+        }
+        self.last_position.send_replace(state.last_position());
+        Committed::Done
+    }
+
+    async fn subtree_roots(&self, from: u64) -> Result<Vec<Hash>> {
+        let group = from / ROOTS_PER_GROUP as u64;
+        let skip = usize::try_from(from % ROOTS_PER_GROUP as u64).unwrap_or(0);
+        let roots = self.state().roots.get(&group).cloned().unwrap_or_default();
+        Ok(roots.into_iter().skip(skip).collect())
+    }
+
+    async fn keep_roots(&self, lease: &Lease, group: u64, roots: Vec<Hash>) -> Result<()> {
+        let mut state = self.state();
+        state.check_lease(lease)?;
+        state.roots.insert(group, roots);
+        Ok(())
+    }
+
     fn last_position(&self) -> watch::Receiver<Position> {
         self.last_position.subscribe()
     }
@@ -252,7 +341,7 @@ impl Storage for MemoryStorage {
         let state = self.state();
         Ok(Stats {
             last_position: state.last_position(),
-            streams: state.streams.len() as u64,
+            streams: state.streams_begun.len() as u64,
             disk_bytes: 0,
             details: Vec::new(),
         })
@@ -266,27 +355,83 @@ impl Storage for MemoryStorage {
 
 impl State {
     fn last_position(&self) -> Position {
-        Position::new(self.events.len() as u64)
+        Position::new(self.entries.len() as u64)
+    }
+
+    fn check_lease(&self, lease: &Lease) -> Result<()> {
+        if self.closed || lease.epoch != self.epoch {
+            return Err(Error::unavailable(
+                "another writer leads, or the store is closed",
+            ));
+        }
+        Ok(())
     }
 
     /// The event at a position that an index of this store gave.
     fn event(&self, position: Position) -> &RecordedEvent {
         let index = usize::try_from(position.get() - 1).expect("positions count events in memory");
-        &self.events[index]
+        self.entries[index]
+            .event()
+            .expect("indexes forget what is removed")
     }
 
-    fn add(&mut self, event: RecordedEvent) {
-        let position = event.position;
+    fn add(&mut self, entry: LogEntry) {
+        let position = entry.position;
         assert_eq!(position, self.last_position().next(), "positions are dense");
-        for term in terms_of(&event) {
-            self.terms.entry(term).or_default().push(position);
+        if let Some(event) = entry.event() {
+            for term in terms_of(event) {
+                self.terms.entry(term).or_default().push(position);
+            }
+            self.categories.extend(event.stream.category());
+            self.streams_begun.insert(event.stream.clone());
+            self.streams
+                .entry(event.stream.clone())
+                .or_default()
+                .push(position);
         }
-        self.categories.extend(event.stream.category());
-        self.streams
-            .entry(event.stream.clone())
-            .or_default()
-            .push(position);
-        self.events.push(event);
+        self.entries.push(entry);
+    }
+
+    /// Returns the bytes that went, if any did.
+    fn remove(&mut self, removal: Removal) -> Option<u64> {
+        let Removal { position, kind } = removal;
+        let index = usize::try_from(position.get().checked_sub(1)?).ok()?;
+        let entry = self.entries.get(index)?;
+        let event = entry.event()?.clone();
+        let content = match kind {
+            RemovalKind::Payload if event.erased => return None,
+            RemovalKind::Payload => entry.content.clone().into_erased(),
+            RemovalKind::Event => EntryContent::Removed {
+                leaf: entry.leaf_hash(),
+            },
+        };
+        for term in terms_of(&event) {
+            let goes = kind == RemovalKind::Event || matches!(term, IndexTerm::Tag(_));
+            if let Some(positions) = self.terms.get_mut(&term).filter(|_| goes) {
+                positions.retain(|at| *at != position);
+            }
+        }
+        if kind == RemovalKind::Event
+            && let Some(positions) = self.streams.get_mut(&event.stream)
+        {
+            positions.retain(|at| *at != position);
+            if positions.is_empty() {
+                self.streams.remove(&event.stream);
+            }
+        }
+        self.entries[index].content = content;
+        Some(event.size() as u64)
+    }
+}
+
+/// An entry of the log as it is when it is new. What is in memory can be read by whoever could guess
+/// its salt, so any salt will do.
+fn whole(event: RecordedEvent, mark: Mark) -> LogEntry {
+    let salt = Salt::derive(Salt([0; 16]), event.position);
+    LogEntry {
+        position: event.position,
+        mark,
+        content: EntryContent::Whole { event, salt },
     }
 }
 

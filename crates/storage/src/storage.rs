@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use icecore_core::{
-    Category, Direction, EventType, Page, PageLimit, Position, RecordedEvent, Result, Revision,
-    StoreId, StreamName, Tag,
+    Category, Direction, EventType, Hash, LogEntry, Page, PageLimit, Position, RecordedEvent,
+    Result, Revision, StoreId, StreamName, Tag,
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 ///
 /// Reads come in pages, so that no engine view outlives a call; they may be called from any task and
 /// never hold one up for longer than an engine needs in memory (slow work goes to blocking threads).
-/// Readers see only what is durable.
+/// Readers see only what is durable, and nothing of a position whose event was removed.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// Which history of events this is.
@@ -81,6 +81,42 @@ pub trait Storage: Send + Sync + 'static {
     /// Categories after `after` (exclusive) in byte order.
     async fn categories(&self, after: Option<&Category>, limit: usize) -> Result<CategoryPage>;
 
+    /// The log as it is stored, removed positions included, for those who verify, copy or hash it. It
+    /// is read from where it is durable, past all caches. `from` is inclusive. Damage is an answer
+    /// here: what cannot be read is named, and the next page begins behind it.
+    async fn read_log(&self, from: Position, limit: PageLimit) -> Result<LogPage>;
+
+    /// Compares the indexes with the log, a bounded step at a time, from a position (inclusive) on.
+    async fn check_index(&self, from: Position) -> Result<IndexCheck>;
+
+    /// Takes payloads or whole events out of the log, caches included; durable when it returns.
+    /// Positions ascend and are visible ones. What is gone already stays so. Of a stream only the
+    /// beginning is removed, never its last event, so that its revisions go on. Indexes may still
+    /// name what was removed until [`Self::compact`]; readers do not see it.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when another leads or writing has stopped; `Corrupted` when an event's chunk
+    /// cannot be read. Some of the removals may have happened then.
+    async fn remove(&self, lease: &Lease, removals: Vec<Removal>) -> Result<Removed>;
+
+    /// Lets indexes and files follow what was removed between two positions (both inclusive), in
+    /// steps that hold up nobody. When it returns, no index names the tags of an erased event in the
+    /// range or a removed event, but the first event of a stream may be named on.
+    async fn compact(&self, lease: &Lease, first: Position, last: Position) -> Result<()>;
+
+    /// Takes in the log of another store, as [`Self::read_log`] gave it, from `after` on. Like
+    /// [`Self::commit`] else.
+    async fn restore(&self, lease: &Lease, after: Position, entries: Vec<LogEntry>) -> Committed;
+
+    /// The roots of whole subtrees of [`SUBTREE_LEAVES`] events that were kept, from subtree `from`
+    /// (inclusive) on, at most [`ROOTS_PER_GROUP`] and only those that follow each other.
+    async fn subtree_roots(&self, from: u64) -> Result<Vec<Hash>>;
+
+    /// Keeps the roots of [`ROOTS_PER_GROUP`] subtrees; `group` counts such groups from 0. They can
+    /// be computed from the log at any time, so they need not be durable when it returns.
+    async fn keep_roots(&self, lease: &Lease, group: u64, roots: Vec<Hash>) -> Result<()>;
+
     /// The last position that may be shown. It changes after each commit, of this writer or, in an
     /// engine that is shared, of another.
     fn last_position(&self) -> watch::Receiver<Position>;
@@ -94,6 +130,74 @@ pub trait Storage: Send + Sync + 'static {
     /// Makes what is acknowledged safe against a restart that needs repair, and lets go of files.
     /// Commits after it fail.
     async fn close(&self) -> Result<()>;
+}
+
+/// Events under one kept root of the tree over all events.
+pub const SUBTREE_LEAVES: u64 = 256;
+
+/// Roots that are kept together.
+pub const ROOTS_PER_GROUP: usize = 128;
+
+/// A stretch of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPage {
+    /// The entries, in order; those before `damage`.
+    pub entries: Vec<LogEntry>,
+    /// What could not be read behind them.
+    pub damage: Option<Damage>,
+    /// Where the next page begins (inclusive).
+    pub next: Position,
+    /// There is no more.
+    pub end: bool,
+}
+
+/// Stored data that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The first position that is concerned.
+    pub first: Position,
+    /// The last position that is concerned, inclusive.
+    pub last: Position,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// What a step of checking the indexes found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexCheck {
+    /// Where indexes and log do not agree.
+    pub damage: Vec<Damage>,
+    /// Where the next step begins (inclusive).
+    pub next: Position,
+    /// There is no more.
+    pub end: bool,
+}
+
+/// What is taken out of the log at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// Where.
+    pub position: Position,
+    /// How much of it.
+    pub kind: RemovalKind,
+}
+
+/// How much of an event goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalKind {
+    /// Data, metadata and tags.
+    Payload,
+    /// All of it but the leaf hash.
+    Event,
+}
+
+/// What removals did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Positions that were changed.
+    pub positions: u64,
+    /// Stored bytes of the log that this freed, before compaction.
+    pub bytes: u64,
 }
 
 /// The right to write, fenced by an epoch: a later one makes this one worthless.
@@ -178,7 +282,7 @@ pub enum Health {
 pub struct Stats {
     /// The last position that may be shown.
     pub last_position: Position,
-    /// Streams that have had an event, system streams included.
+    /// Streams that have had an event, system streams included; about, once events were removed.
     pub streams: u64,
     /// Bytes on disk; 0 for an engine without one.
     pub disk_bytes: u64,

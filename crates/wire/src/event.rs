@@ -36,6 +36,7 @@ impl TryFrom<proto::RecordedEvent> for RecordedEvent {
             tags: tags(event.tags)?,
             recorded_at: Timestamp::from_nanos(event.recorded_at),
             created_at: event.created_at.map(Timestamp::from_nanos),
+            erased: event.erased,
         })
     }
 }
@@ -54,6 +55,7 @@ impl From<RecordedEvent> for proto::RecordedEvent {
             tags: tag_bytes(event.tags),
             recorded_at: event.recorded_at.nanos(),
             created_at: event.created_at.map(Timestamp::nanos),
+            erased: event.erased,
         }
     }
 }

@@ -4,14 +4,14 @@
 
 use async_trait::async_trait;
 use icecore_client::{
-    AppendBuilder, Category, Client, Direction, Error, ExpectedRevision, Filter, ImportTimes,
-    ListCategories, ListStreams, NameMatch, Page, PageLimit, Position, Read, ReadFrom,
+    AppendBuilder, Category, Client, Direction, Error, ExpectedRevision, Filter, Hash, ImportTimes,
+    ListCategories, ListStreams, LogEntry, NameMatch, Page, PageLimit, Position, Read, ReadFrom,
     RecordedEvent, Result, Revision, StoreId, StreamName, StreamState, SystemStreams,
 };
 use icecore_storage::contract::{RULES, run};
 use icecore_storage::{
-    CategoryPage, Committed, Health, IndexTerm, Lease, NumberedAppend, Stats, Storage,
-    StreamNamePage, StreamTail,
+    CategoryPage, Committed, Health, IndexCheck, IndexTerm, Lease, LogPage, NumberedAppend,
+    Removal, Removed, Stats, Storage, StreamNamePage, StreamTail,
 };
 use icecore_testing::TestServer;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Rules about what no client can ask for.
-const NOT_FOR_CLIENTS: [&str; 10] = [
+const NOT_FOR_CLIENTS: [&str; 16] = [
     // The lease is between the server and its engine.
     "a_later_lead_fences_the_earlier_one",
     "a_commit_after_another_position_writes_nothing",
@@ -34,6 +34,13 @@ const NOT_FOR_CLIENTS: [&str; 10] = [
     // Names of that length and times beyond tomorrow are the server's own.
     "the_longest_names_and_most_tags_are_kept",
     "the_earliest_and_the_latest_times_are_kept",
+    // The stored log and what is taken out of it are for operators, who have calls of their own.
+    "the_log_is_read_as_it_was_written",
+    "an_erased_event_stays_without_its_payload",
+    "removed_events_are_in_no_page",
+    "an_earlier_lead_removes_nothing",
+    "appends_follow_removed_events",
+    "kept_roots_are_given_back",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,6 +307,34 @@ impl Storage for OverTheWire {
         })
     }
 
+    async fn read_log(&self, _: Position, _: PageLimit) -> Result<LogPage> {
+        not_for_clients()
+    }
+
+    async fn check_index(&self, _: Position) -> Result<IndexCheck> {
+        not_for_clients()
+    }
+
+    async fn remove(&self, _: &Lease, _: Vec<Removal>) -> Result<Removed> {
+        not_for_clients()
+    }
+
+    async fn compact(&self, _: &Lease, _: Position, _: Position) -> Result<()> {
+        not_for_clients()
+    }
+
+    async fn restore(&self, _: &Lease, _: Position, _: Vec<LogEntry>) -> Committed {
+        Committed::Fenced
+    }
+
+    async fn subtree_roots(&self, _: u64) -> Result<Vec<Hash>> {
+        not_for_clients()
+    }
+
+    async fn keep_roots(&self, _: &Lease, _: u64, _: Vec<Hash>) -> Result<()> {
+        not_for_clients()
+    }
+
     fn last_position(&self) -> watch::Receiver<Position> {
         self.last_position.subscribe()
     }
@@ -335,4 +370,8 @@ fn data_of(event: &RecordedEvent) -> icecore_client::EventData {
         metadata: event.metadata.clone(),
         tags: event.tags.clone(),
     }
+}
+
+fn not_for_clients<T>() -> Result<T> {
+    Err(Error::internal("no client may ask for this"))
 }

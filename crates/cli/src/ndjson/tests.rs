@@ -47,6 +47,7 @@ fn recorded(line: ImportLine) -> RecordedEvent {
         tags: line.event.tags,
         recorded_at: line.time.unwrap_or(Timestamp::from_nanos(0)),
         created_at: line.created_at,
+        erased: false,
     }
 }
 

@@ -269,6 +269,7 @@ mod tests {
                 .collect(),
             recorded_at: Timestamp::from_nanos(1_327_968_000_546_700_000),
             created_at: None,
+            erased: false,
         }
     }
 

@@ -5,13 +5,14 @@ use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use icecore_core::{
     Append, AppendBuilder, Appended, Category, Condition, Direction, Error, EventData, EventType,
-    ExpectedRevision, Page, PageLimit, Position, Query, QueryItem, Read, RecordedEvent, Refusal,
-    Result, Revision, StoreId, StreamName, SubscriptionMessage, Tag, Timestamp,
+    ExpectedRevision, Hash, LogEntry, Page, PageLimit, Position, Query, QueryItem, Read,
+    RecordedEvent, Refusal, Result, Revision, StoreId, StreamName, SubscriptionMessage, Tag,
+    Timestamp,
 };
 use icecore_eventstore::{Clock, EventStore, Ids, ManualClock, StoreConfig};
 use icecore_storage::{
-    CategoryPage, Committed, Health, IndexTerm, Lease, MemoryStorage, NumberedAppend, Stats,
-    Storage, StreamNamePage, StreamTail,
+    CategoryPage, Committed, Health, IndexCheck, IndexTerm, Lease, LogPage, MemoryStorage,
+    NumberedAppend, Removal, Removed, Stats, Storage, StreamNamePage, StreamTail,
 };
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -362,6 +363,34 @@ impl Storage for FaultyStorage {
 
     async fn categories(&self, after: Option<&Category>, limit: usize) -> Result<CategoryPage> {
         self.memory.categories(after, limit).await
+    }
+
+    async fn read_log(&self, from: Position, limit: PageLimit) -> Result<LogPage> {
+        self.memory.read_log(from, limit).await
+    }
+
+    async fn check_index(&self, from: Position) -> Result<IndexCheck> {
+        self.memory.check_index(from).await
+    }
+
+    async fn remove(&self, lease: &Lease, removals: Vec<Removal>) -> Result<Removed> {
+        self.memory.remove(lease, removals).await
+    }
+
+    async fn compact(&self, lease: &Lease, first: Position, last: Position) -> Result<()> {
+        self.memory.compact(lease, first, last).await
+    }
+
+    async fn restore(&self, lease: &Lease, after: Position, entries: Vec<LogEntry>) -> Committed {
+        self.memory.restore(lease, after, entries).await
+    }
+
+    async fn subtree_roots(&self, from: u64) -> Result<Vec<Hash>> {
+        self.memory.subtree_roots(from).await
+    }
+
+    async fn keep_roots(&self, lease: &Lease, group: u64, roots: Vec<Hash>) -> Result<()> {
+        self.memory.keep_roots(lease, group, roots).await
     }
 
     fn last_position(&self) -> watch::Receiver<Position> {

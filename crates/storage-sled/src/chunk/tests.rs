@@ -9,6 +9,7 @@ use proptest::strategy::ValueTree;
 
 const STORE: StoreId = StoreId::new(Uuid::from_u128(0xabc));
 const VALUE_BYTES_MAX: usize = 300;
+const SEED: Salt = Salt([9; 16]);
 
 fn text(of: impl Strategy<Value = String>) -> impl Strategy<Value = ByteString> {
     of.prop_map(ByteString::from)
@@ -47,6 +48,7 @@ prop_compose! {
             tags: tags.into_iter().map(|tag| Tag::new(tag).unwrap()).collect(),
             recorded_at: Timestamp::from_nanos(recorded_at),
             created_at: created_at.map(Timestamp::from_nanos),
+ erased: false,
         }
     }
 }
@@ -61,14 +63,14 @@ fn events() -> impl Strategy<Value = (Vec<RecordedEvent>, u64)> {
 }
 
 fn build(events: &[RecordedEvent]) -> ChunkBuilder {
-    let mut builder = ChunkBuilder::new(events[0].position, events[0].recorded_at);
+    let mut builder = ChunkBuilder::new(events[0].position, events[0].recorded_at, 5);
     let mut scratch = Vec::new();
     for (at, event) in events.iter().enumerate() {
         let mark = if at % 2 == 0 { Mark::End } else { Mark::Inner };
         assert!(
             record::size_max(event) >= {
                 let before = builder.raw_len();
-                builder.push(event, mark, &mut scratch);
+                builder.push(event, mark, || SEED, &mut scratch);
                 builder.raw_len() - before
             }
         );
@@ -78,7 +80,7 @@ fn build(events: &[RecordedEvent]) -> ChunkBuilder {
 
 fn read(chunk: &Chunk) -> Vec<RecordedEvent> {
     (chunk.first()..=chunk.last())
-        .map(|position| chunk.event(position).unwrap())
+        .map(|position| chunk.event(position).unwrap().unwrap())
         .collect()
 }
 
@@ -98,6 +100,57 @@ proptest! {
         prop_assert!(Chunk::decode(&values, STORE, first + 1).is_err());
         prop_assert!(Chunk::decode(&values, StoreId::new(Uuid::nil()), first).is_err());
         prop_assert!(Chunk::decode(&values[..values.len() - 1], STORE, first).is_err());
+    }
+
+    #[test]
+    fn what_is_written_anew_keeps_salts_and_leaves(
+        (events, first) in events(),
+        kinds in vec(0..3_u8, 8),
+    ) {
+        let chunk = build(&events).into_chunk();
+        let before = chunk.entries().unwrap();
+        prop_assert_eq!(before.iter().map(|e| e.mark).collect::<Vec<_>>(),
+            (first..=chunk.last()).map(|p| chunk.mark(p).unwrap()).collect::<Vec<_>>());
+        let mut after = before.clone();
+        for (entry, kind) in after.iter_mut().zip(kinds) {
+            let leaf = entry.leaf_hash();
+            entry.content = match kind {
+                0 => continue,
+                1 => entry.content.clone().into_erased(),
+                _ => EntryContent::Removed { leaf },
+            };
+        }
+        let mut rewritten = chunk.builder();
+        for entry in &after {
+            rewritten.push_entry(entry, &mut Vec::new());
+        }
+        let values = rewritten.encode(STORE, VALUE_BYTES_MAX);
+        let rewritten = Chunk::decode(&values, STORE, first).unwrap();
+        prop_assert_eq!(rewritten.generation(), 5);
+        prop_assert_eq!(&rewritten.entries().unwrap(), &after);
+        for (before, after) in before.iter().zip(&after) {
+            prop_assert_eq!(before.leaf_hash(), after.leaf_hash());
+        }
+        // Merging copies records of both kinds of salt.
+        let mut merged = rewritten.builder();
+        for source in [&rewritten, &chunk] {
+            for position in first..=chunk.last() {
+                let record = source.record(position).unwrap();
+                merged.push_record((&record, source.mark(position).unwrap()), &mut Vec::new());
+            }
+        }
+        let merged = merged.into_chunk();
+        let second = first + events.len() as u64;
+        for (n, entry) in after.iter().enumerate() {
+            prop_assert_eq!(&merged.entries().unwrap()[n], entry);
+        }
+        prop_assert_eq!(merged.record(second).unwrap(), {
+            let mut moved = chunk.record(first).unwrap();
+            if let Record::Whole(event, _) = &mut moved {
+                event.position = Position::new(second);
+            }
+            moved
+        });
     }
 
     #[test]
@@ -129,9 +182,14 @@ fn every_flipped_byte_is_noticed() {
 
 #[test]
 fn records_of_other_kinds_are_refused() {
-    for kind in [0, 2, 3, 255] {
+    for kind in [0, 4, 255] {
         let record = Bytes::from(vec![kind, 1, 0, 0]);
         assert!(record::decode(&record, Position::FIRST, Timestamp::default()).is_err());
         assert!(record::mark(&record).is_err());
+    }
+    // What a known kind does not have is refused too.
+    for (kind, flags) in [(1, 0x40), (1, 0x30), (2, 0x10), (3, 0x02)] {
+        let record = Bytes::from(vec![kind, flags, 0, 0]);
+        assert!(record::decode(&record, Position::FIRST, Timestamp::default()).is_err());
     }
 }

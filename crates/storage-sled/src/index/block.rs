@@ -50,6 +50,26 @@ impl Entry {
             })
     }
 
+    /// The entry without what `gone` says of its term and a position; `None` when nothing is left. Of
+    /// a stream only the beginning goes, since its revisions are counted from there.
+    pub(crate) fn without(mut self, gone: &impl Fn(&[u8], u64) -> bool) -> Option<Self> {
+        if has_revisions(&self.term) {
+            let mut kept = self.positions.iter();
+            let first = kept.position(|position| !gone(&self.term, *position))?;
+            self.first_revision += first as u64;
+            self.positions.drain(..first);
+        } else {
+            self.positions
+                .retain(|position| !gone(&self.term, *position));
+        }
+        (!self.positions.is_empty()).then_some(self)
+    }
+
+    /// Whether the only posting closes its stream, so that it may follow any revision.
+    pub(crate) fn is_tombstone_alone(&self) -> bool {
+        self.tombstone && self.positions.len() == 1
+    }
+
     /// Revision of the first posting as a reader sees it.
     pub(crate) fn first_place(&self) -> Posting {
         self.postings().next().unwrap_or(Posting {

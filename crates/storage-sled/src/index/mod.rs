@@ -22,7 +22,7 @@ pub(crate) use posting::{Axis, Posting, Query};
 pub(crate) use run::{Run, RunReader, delete_run};
 pub(crate) use section::{SectionKey, encode, run_of, run_start};
 pub(crate) use tail::Tail;
-pub(crate) use term::{stream_key, term_key};
+pub(crate) use term::{for_each as for_each_term, is_tag, stream_key, term_key};
 pub(crate) use writing::{Halt, RunPlan, RunWriter};
 
 use crate::log::ReadError;
@@ -124,6 +124,11 @@ impl Index {
                 added += 1;
             }
         }
+    }
+
+    /// Covers everything up to `last`: what was not added has been removed.
+    pub(crate) fn reach(&self, last: u64) {
+        self.state_mut().live.reach(last);
     }
 
     /// Whether a stream has no event yet. Damage counts as "no": only a figure depends on it.

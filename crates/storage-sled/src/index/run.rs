@@ -204,11 +204,20 @@ impl Run {
 
     /// Reads everything once.
     pub(crate) fn verify(&self, reader: RunReader<'_>) -> Result<(), ReadError> {
+        self.for_each(reader, |_| {})
+    }
+
+    /// Calls `visit` for every entry.
+    pub(crate) fn for_each(
+        &self,
+        reader: RunReader<'_>,
+        mut visit: impl FnMut(&Entry),
+    ) -> Result<(), ReadError> {
         for block in 0..self.blocks() {
             let payload = self.block(reader, block)?;
             let mut block = BlockReader::new(&payload, self.info.first);
             while let Some(entry) = block.next()? {
-                entry.decode(block.term())?;
+                visit(&entry.decode(block.term())?);
             }
         }
         Ok(())

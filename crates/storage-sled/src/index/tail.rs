@@ -73,7 +73,7 @@ impl Tail {
 
     /// Adds the next event. `opens_stream` says that a tombstone is the first event of its stream.
     pub(crate) fn add(&mut self, event: &RecordedEvent, opens_stream: bool) {
-        debug_assert_eq!(event.position.get(), self.next);
+        debug_assert!(event.position.get() >= self.next, "events come in order");
         let offset = u32::try_from(event.position.get() - self.first)
             .expect("a tail is cut far below 2^32 events");
         let mut key = std::mem::take(&mut self.scratch);
@@ -91,7 +91,12 @@ impl Tail {
         });
         self.scratch = key;
         self.streams += u64::from(opens_stream || event.revision == Revision::FIRST);
-        self.next += 1;
+        self.next = event.position.get() + 1;
+    }
+
+    /// Covers everything up to `last`: what was not added has been removed.
+    pub(crate) fn reach(&mut self, last: u64) {
+        self.next = self.next.max(last + 1);
     }
 
     fn insert(&mut self, term: &[u8], first_revision: u64) -> &mut Postings {

@@ -61,6 +61,11 @@ pub(crate) fn for_each(event: &RecordedEvent, key: &mut Vec<u8>, mut visit: impl
     }
 }
 
+/// Whether a term is a tag.
+pub(crate) fn is_tag(term: &[u8]) -> bool {
+    term.first() == Some(&TAG)
+}
+
 /// Whether the postings of a term carry revisions.
 pub(crate) fn has_revisions(term: &[u8]) -> bool {
     term.first() == Some(&STREAM)

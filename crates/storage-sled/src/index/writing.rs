@@ -100,8 +100,13 @@ impl<'a> RunWriter<'a> {
         self.finish()
     }
 
-    /// Writes what several runs hold, which cover the range one after the other.
-    pub(crate) fn merge(mut self, runs: &[Arc<Run>]) -> Result<Run, Halt> {
+    /// Writes what several runs hold, which cover the range one after the other, but for what `gone`
+    /// says of a term and a position.
+    pub(crate) fn merge(
+        mut self,
+        runs: &[Arc<Run>],
+        gone: impl Fn(&[u8], u64) -> bool,
+    ) -> Result<Run, Halt> {
         let mut cursors = Vec::new();
         for run in runs {
             cursors.push(Cursor::new(self.reader, run)?);
@@ -111,7 +116,7 @@ impl<'a> RunWriter<'a> {
             .filter(|at| cursors[*at].peek().is_some())
             .min_by_key(|at| (cursors[*at].peek().map(|entry| entry.term.clone()), *at))
         {
-            if let Some(entry) = cursors[next].pop()? {
+            if let Some(entry) = cursors[next].pop()?.and_then(|entry| entry.without(&gone)) {
                 self.push(entry)?;
             }
         }
@@ -120,7 +125,7 @@ impl<'a> RunWriter<'a> {
 
     /// Adds postings; terms must come in order, and equal ones with ascending positions.
     fn push(&mut self, entry: Entry) -> Result<(), Halt> {
-        if self.pending.term == entry.term && !self.pending.tombstone {
+        if self.continues(&entry) {
             if self.pending.positions.is_empty() {
                 self.pending.first_revision = entry.first_revision;
             }
@@ -132,6 +137,18 @@ impl<'a> RunWriter<'a> {
             self.pending = entry;
         }
         self.drain_pending(ENTRY_POSTINGS_MAX)
+    }
+
+    /// Whether postings belong to the entry that is pending: of a stream also the revisions must go on,
+    /// which they do not where events were removed.
+    fn continues(&self, entry: &Entry) -> bool {
+        let count = self.pending.positions.len() as u64;
+        let next = self.pending.first_revision + count;
+        let follows = !has_revisions(&entry.term)
+            || count == 0
+            || next == entry.first_revision
+            || entry.is_tombstone_alone();
+        self.pending.term == entry.term && !self.pending.tombstone && follows
     }
 
     /// Puts what is pending into blocks until no more than `keep` postings are left.

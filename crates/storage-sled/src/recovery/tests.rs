@@ -4,9 +4,8 @@
 use crate::chunk::ChunkBuilder;
 use crate::config::{SledConfig, value_bytes_max};
 use crate::keys::log_key;
-use crate::record::Mark;
 use crate::{OpenError, SledStorage};
-use icecore_core::{Direction, PageLimit, Position, RecordedEvent, StoreId};
+use icecore_core::{Direction, Mark, PageLimit, Position, RecordedEvent, Salt, StoreId};
 use icecore_storage::contract::generate::Numbering;
 use icecore_storage::{Committed, NumberedAppend, Storage};
 use uuid::Uuid;
@@ -56,9 +55,9 @@ fn put(config: &SledConfig, pieces: &[Piece<'_>]) {
         parts,
     } in pieces
     {
-        let mut builder = ChunkBuilder::new(events[0].position, events[0].recorded_at);
+        let mut builder = ChunkBuilder::new(events[0].position, events[0].recorded_at, 1);
         for (event, mark) in events.iter().zip(*marks) {
-            builder.push(event, *mark, &mut Vec::new());
+            builder.push(event, *mark, || Salt([1; 16]), &mut Vec::new());
         }
         let values = builder.encode(config.new_store_id, value_bytes_max(config.segment_bytes));
         let kept = values.into_iter().take(parts.end);

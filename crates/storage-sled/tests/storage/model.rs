@@ -2,13 +2,14 @@
 //! memory.
 
 use crate::stores;
-use icecore_core::StoreId;
+use icecore_core::{Hash, LogEntry, PageLimit, Position, RecordedEvent, StoreId};
 use icecore_storage::contract::assert_same;
 use icecore_storage::contract::generate::{Generator, Shape};
-use icecore_storage::{MemoryStorage, Storage};
+use icecore_storage::{MemoryStorage, Removal, RemovalKind, Storage};
 use icecore_storage_sled::{SledConfig, SledStorage};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::collections::HashMap;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -20,6 +21,10 @@ enum Step {
     Reopen,
     /// Closes the store, and opens it again.
     CloseAndReopen,
+    /// Takes out the beginnings of some streams, or payloads, by a seed.
+    Remove(RemovalKind, u64),
+    /// Lets the indexes follow what was taken out.
+    Compact,
     /// Compares all reads.
     Compare,
 }
@@ -29,6 +34,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (1..12_usize).prop_map(Step::Commit),
         1 => Just(Step::Reopen),
         1 => Just(Step::CloseAndReopen),
+        1 => any::<u64>().prop_map(|seed| Step::Remove(RemovalKind::Event, seed)),
+        1 => any::<u64>().prop_map(|seed| Step::Remove(RemovalKind::Payload, seed)),
+        1 => Just(Step::Compact),
         1 => Just(Step::Compare),
     ]
 }
@@ -50,11 +58,84 @@ async fn check(config: SledConfig, shape: Shape, seed: u64, steps: &[Step]) {
                 storage.close().await.unwrap();
                 storage = stores::open(&config);
             }
+            Step::Remove(kind, seed) => {
+                let removals = some_removals(&model, *kind, *seed).await;
+                for engine in [&storage as &dyn Storage, &model] {
+                    let lease = engine.lead().await.unwrap();
+                    let before = leaves(engine).await;
+                    engine.remove(&lease, removals.clone()).await.unwrap();
+                    assert_eq!(leaves(engine).await, before);
+                }
+            }
+            Step::Compact => {
+                let lease = storage.lead().await.unwrap();
+                let last = *storage.last_position().borrow();
+                storage
+                    .compact(&lease, Position::FIRST, last)
+                    .await
+                    .unwrap();
+            }
             Step::Compare => assert_same(&storage, &model).await,
         }
     }
     assert_same(&storage, &model).await;
-    assert_streams(&storage, &model).await;
+    assert_index(&storage).await;
+    if !steps.iter().any(|step| matches!(step, Step::Remove(..))) {
+        assert_streams(&storage, &model).await;
+    }
+}
+
+/// Beginnings of streams, or single events, without the last event of any stream.
+async fn some_removals(model: &dyn Storage, kind: RemovalKind, seed: u64) -> Vec<Removal> {
+    let page = model
+        .read_log(Position::FIRST, PageLimit::MAX)
+        .await
+        .unwrap();
+    assert!(page.end, "a small history");
+    let mut last = HashMap::new();
+    let events: Vec<_> = page.entries.iter().filter_map(LogEntry::event).collect();
+    for event in &events {
+        last.insert(event.stream.clone(), event.position);
+    }
+    let random = |text: &str| xxhash_rust::xxh3::xxh3_64_with_seed(text.as_bytes(), seed);
+    let goes = |event: &&&RecordedEvent| match kind {
+        RemovalKind::Event => {
+            let cut = random(event.stream.as_str()) % 12;
+            event.revision.get() < cut && last[&event.stream] != event.position
+        }
+        RemovalKind::Payload => random(&event.id.to_string()).is_multiple_of(7),
+    };
+    let removal = |event: &&RecordedEvent| Removal {
+        position: event.position,
+        kind,
+    };
+    events.iter().filter(goes).map(removal).collect()
+}
+
+async fn leaves(engine: &dyn Storage) -> Vec<Hash> {
+    let mut leaves = Vec::new();
+    let mut from = Position::FIRST;
+    loop {
+        let page = engine.read_log(from, PageLimit::events(100)).await.unwrap();
+        assert_eq!(page.damage, None);
+        leaves.extend(page.entries.iter().map(LogEntry::leaf_hash));
+        from = page.next;
+        if page.end {
+            return leaves;
+        }
+    }
+}
+
+async fn assert_index(storage: &SledStorage) {
+    let mut from = Position::FIRST;
+    loop {
+        let check = storage.check_index(from).await.unwrap();
+        assert_eq!(check.damage, []);
+        from = check.next;
+        if check.end {
+            return;
+        }
+    }
 }
 
 async fn assert_streams(storage: &SledStorage, model: &dyn Storage) {
@@ -94,7 +175,15 @@ fn a_long_history_agrees_with_the_model() {
         Step::Commit(120),
         Step::CloseAndReopen,
         Step::Commit(60),
+        Step::Remove(RemovalKind::Event, 1),
+        Step::Remove(RemovalKind::Payload, 2),
         Step::Reopen,
+        Step::Compare,
+        Step::Compact,
+        Step::Commit(30),
+        Step::Remove(RemovalKind::Event, 3),
+        Step::Reopen,
+        Step::Commit(10),
     ];
     run(stores::tiny, shape, 7, &steps);
     run(stores::config, shape, 8, &steps);

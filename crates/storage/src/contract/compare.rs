@@ -34,7 +34,10 @@ pub async fn assert_same(left: &dyn Storage, right: &dyn Storage) {
         check_tails(storage, &all, &streams).await;
         let stats = storage.stats().await.unwrap();
         assert_eq!(stats.last_position, last, "last position of the stats");
-        assert_eq!(stats.streams, streams.len() as u64, "streams of the stats");
+        if all.len() as u64 == last.get() {
+            // Where events were removed, an engine may have forgotten that a stream began.
+            assert_eq!(stats.streams, streams.len() as u64, "streams of the stats");
+        }
     }
 }
 

@@ -80,6 +80,7 @@ impl Numbering {
             tags: Vec::new(),
             recorded_at: BEGIN.plus_nanos(ticks * TICK_NANOS),
             created_at: None,
+            erased: false,
         }
     }
 }

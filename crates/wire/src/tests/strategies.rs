@@ -99,6 +99,7 @@ prop_compose! {
             tags: event.tags,
             recorded_at,
             created_at,
+ erased: false,
         }
     }
 }

@@ -270,6 +270,7 @@ async fn open(
     client
         .open(streams.subscribe(proto::SubscribeRequest::from(subscribe)))
         .await
+        .map_err(reading)
 }
 
 /// Turns a start at the end into a start after what is last now. A connection may break before the

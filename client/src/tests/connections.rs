@@ -79,6 +79,9 @@ async fn a_server_that_does_not_answer_is_given_up() {
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     let error = client.read_all().await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    let following = client.subscribe_all().reconnection(RetryPolicy::NEVER);
+    let error = following.start().next().await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
 }
 
 #[tokio::test]

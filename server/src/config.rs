@@ -34,6 +34,8 @@ pub enum Engine {
         cache_bytes: usize,
         /// Bytes of decoded chunks kept in memory.
         chunk_cache_bytes: usize,
+        /// Events after which a run of the index is written.
+        index_run_events: usize,
     },
     /// Memory: everything is forgotten at the end. For tests and tours.
     Memory,
@@ -60,6 +62,7 @@ impl Engine {
             directory: directory.into(),
             cache_bytes: 128 * 1_024 * 1_024,
             chunk_cache_bytes: 64 * 1_024 * 1_024,
+            index_run_events: 262_144,
         }
     }
 }

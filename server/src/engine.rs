@@ -14,10 +14,12 @@ pub(crate) async fn open(engine: Engine, new_store_id: StoreId) -> Result<Arc<dy
             directory,
             cache_bytes,
             chunk_cache_bytes,
+            index_run_events,
         } => {
             let config = SledConfig {
                 cache_bytes,
                 chunk_cache_bytes,
+                run_events: index_run_events,
                 ..SledConfig::new(directory, new_store_id)
             };
             let opened = tokio::task::spawn_blocking(move || SledStorage::open(config)).await;

@@ -43,6 +43,10 @@ pub(crate) struct Settings {
     /// Cache of events that were read [default: 64MiB]
     #[arg(long, env = "ICECORE_CHUNK_CACHE_BYTES", value_name = "SIZE")]
     chunk_cache_bytes: Option<ByteSize>,
+    /// Events after which a run of the index is written; until then their index is in memory
+    /// [default: 262144]
+    #[arg(long, env = "ICECORE_INDEX_RUN_EVENTS", value_name = "N")]
+    index_run_events: Option<usize>,
     /// Newest events kept in memory for subscriptions [default: 32MiB]
     #[arg(long, env = "ICECORE_RING_BYTES", value_name = "SIZE")]
     ring_bytes: Option<ByteSize>,
@@ -122,6 +126,7 @@ impl Settings {
             log_format: self.log_format.or(other.log_format),
             sled_cache_bytes: self.sled_cache_bytes.or(other.sled_cache_bytes),
             chunk_cache_bytes: self.chunk_cache_bytes.or(other.chunk_cache_bytes),
+            index_run_events: self.index_run_events.or(other.index_run_events),
             ring_bytes: self.ring_bytes.or(other.ring_bytes),
             in_flight_bytes: self.in_flight_bytes.or(other.in_flight_bytes),
             id_window_events: self.id_window_events.or(other.id_window_events),
@@ -172,6 +177,7 @@ impl Settings {
         if let Engine::Sled {
             cache_bytes,
             chunk_cache_bytes,
+            index_run_events,
             ..
         } = &mut engine
         {
@@ -179,6 +185,8 @@ impl Settings {
             set_bytes(cache_bytes, name, self.sled_cache_bytes, least)?;
             let name = "chunk-cache-bytes";
             set_bytes(chunk_cache_bytes, name, self.chunk_cache_bytes, least)?;
+            let name = "index-run-events";
+            set_count(index_run_events, name, self.index_run_events)?;
         }
         Ok(engine)
     }
@@ -201,12 +209,12 @@ impl Settings {
             self.in_flight_bytes,
             least,
         )?;
-        set_events(
+        set_count(
             &mut store.id_window_events,
             "id-window-events",
             self.id_window_events,
         )?;
-        set_events(
+        set_count(
             &mut store.condition_events,
             "condition-events",
             self.condition_events,
@@ -248,11 +256,11 @@ fn set_bytes(target: &mut usize, name: &str, size: Option<ByteSize>, least: u64)
     Ok(())
 }
 
-fn set_events(target: &mut usize, name: &str, events: Option<usize>) -> Result<()> {
-    match events {
+fn set_count(target: &mut usize, name: &str, count: Option<usize>) -> Result<()> {
+    match count {
         Some(0) => Err(Usage::new(format!("{name}: 0 is too little, at least 1")).into()),
-        Some(events) => {
-            *target = events;
+        Some(count) => {
+            *target = count;
             Ok(())
         }
         None => Ok(()),
@@ -371,10 +379,10 @@ mod tests {
             "listen = '[::1]:0'\ndata = 'd'\nengine = 'sled'\nlog_format = 'json'\n\
              sled_cache_bytes = 67108864\nchunk_cache_bytes = '1GiB'\nring_bytes = '5MiB'\n\
              in_flight_bytes = '100MiB'\nid_window_events = 10\ncondition_events = 20\n\
-             admission_timeout = '1s'\nshutdown_timeout = '2s'",
+             admission_timeout = '1s'\nshutdown_timeout = '2s'\nindex_run_events = 30",
         );
         assert!(
-            format!("{settings:?}").matches("Some(").count() >= 12,
+            format!("{settings:?}").matches("Some(").count() >= 13,
             "{settings:?}"
         );
         assert!(!format!("{settings:?}").contains("None"), "{settings:?}");
@@ -382,12 +390,14 @@ mod tests {
         let Engine::Sled {
             cache_bytes,
             chunk_cache_bytes,
+            index_run_events,
             ..
         } = config.server.engine
         else {
             panic!("not sled");
         };
         assert_eq!((cache_bytes, chunk_cache_bytes), (64 << 20, 1 << 30));
+        assert_eq!(index_run_events, 30);
         assert_eq!(config.server.store.in_flight_bytes, 100 << 20);
         assert_eq!(config.server.store.condition_events, 20);
         assert_eq!(config.server.admission_timeout, Duration::from_secs(1));

@@ -19,6 +19,10 @@ pub struct Config {
     pub message_timeout: Duration,
     /// How long open calls may take to end after the signal to stop.
     pub shutdown_timeout: Duration,
+    /// Connections that may be open at a time; more are closed as soon as they are made.
+    pub connections_max: usize,
+    /// How long a new connection may take to say its first word.
+    pub greeting_timeout: Duration,
     /// Calls that one connection may have open at a time.
     pub concurrent_calls_max: u32,
 }
@@ -50,6 +54,8 @@ impl Config {
             admission_timeout: Duration::from_secs(5),
             message_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(3),
+            connections_max: 4_096,
+            greeting_timeout: Duration::from_secs(10),
             concurrent_calls_max: 4_096,
         }
     }

@@ -12,9 +12,11 @@ use icecore_core::{Error, StoreId};
 use icecore_eventstore::{Clock, EventStore, Ids};
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 /// What a client may send before the server has taken it, on a stream and on a connection. Large
 /// enough for an append session at full speed, small enough that a thousand connections whose bodies
@@ -85,7 +87,7 @@ pub async fn serve(
             "listening on http://{address}"
         );
     }
-    let connections = Connections::new(&config);
+    let mut connections = Connections::new(&config);
     let failed = tokio::select! {
         () = connections.accept(&listener, &router) => None,
         () = &mut shutdown => None,
@@ -94,18 +96,19 @@ pub async fn serve(
     drop(listener);
     tracing::info!("stopping");
     health.not_serving().await;
+    connections.phase.send_replace(Phase::Stopping);
     let stop = async {
         let stopped = store.stop().await;
         connections.graceful.shutdown().await;
         stopped
     };
-    let stopped = tokio::time::timeout(config.shutdown_timeout, stop).await;
+    let stopped = timeout(config.shutdown_timeout, stop).await;
     let closed = match stopped {
         Ok(Err(error)) => Err(error),
         Ok(Ok(())) => store.close().await,
         Err(_) => {
             tracing::warn!("some connections did not end in time and are cut");
-            connections.cut.send_replace(true);
+            connections.phase.send_replace(Phase::Cut);
             store.close().await
         }
     };
@@ -127,8 +130,22 @@ async fn open(config: &Config) -> Result<EventStore, Error> {
 struct Connections {
     builder: Builder<TokioExecutor>,
     graceful: GracefulShutdown,
-    /// Turns true when those that are left are to be cut.
-    cut: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+    /// A permit for each connection that may be open beside those that are.
+    free: Arc<Semaphore>,
+    /// Whether the last one was turned away.
+    is_full: bool,
+    greeting_timeout: Duration,
+}
+
+/// What becomes of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Open,
+    /// They end when their calls do.
+    Stopping,
+    /// Those that are left end now.
+    Cut,
 }
 
 impl Connections {
@@ -136,17 +153,25 @@ impl Connections {
         Self {
             builder: connection_builder(config),
             graceful: GracefulShutdown::new(),
-            cut: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Open),
+            free: Arc::new(Semaphore::new(config.connections_max)),
+            is_full: false,
+            greeting_timeout: config.greeting_timeout,
         }
     }
 
     /// Takes connections for ever.
-    async fn accept(&self, listener: &TcpListener, router: &Router) {
+    async fn accept(&mut self, listener: &TcpListener, router: &Router) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    let permit = Arc::clone(&self.free).try_acquire_owned();
+                    self.say_when_full(permit.is_err());
+                    // Who is turned away is told by the end of the connection: an answer would need
+                    // what there is no more of.
+                    let Ok(permit) = permit else { continue };
                     tracing::debug!(%peer, "connected");
-                    self.begin(stream, router);
+                    self.begin(stream, permit, router);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept a connection");
@@ -156,26 +181,44 @@ impl Connections {
         }
     }
 
-    fn begin(&self, stream: TcpStream, router: &Router) {
+    /// Once, not for everybody who is turned away.
+    fn say_when_full(&mut self, is_full: bool) {
+        if is_full && !self.is_full {
+            tracing::warn!("no more connections are taken: connections_max of them are open");
+        }
+        self.is_full = is_full;
+    }
+
+    fn begin(&self, stream: TcpStream, permit: OwnedSemaphorePermit, router: &Router) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "set TCP_NODELAY");
         }
         let service = TowerToHyperService::new(router.clone());
-        let connection = self
-            .builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = self.graceful.watch(connection);
-        let mut cut = self.cut.subscribe();
+        let (builder, watcher) = (self.builder.clone(), self.graceful.watcher());
+        let mut phase = self.phase.subscribe();
+        let greeting_timeout = self.greeting_timeout;
         tokio::spawn(async move {
+            let _permit = permit;
+            // Whoever says nothing must not keep its place.
+            let mut first = [0];
             tokio::select! {
-                ended = connection => {
+                greeted = timeout(greeting_timeout, stream.peek(&mut first)) => if greeted.is_err() {
+                    tracing::debug!("a connection was silent");
+                    return;
+                },
+                _ = phase.wait_for(|phase| *phase >= Phase::Stopping) => return,
+            }
+            let connection = builder
+                .serve_connection(TokioIo::new(stream), service)
+                .into_owned();
+            tokio::select! {
+                ended = watcher.watch(connection) => {
                     // Clients may break off at any time; that is no error of ours.
                     if let Err(error) = ended {
                         tracing::debug!(%error, "connection ended");
                     }
                 }
-                _ = cut.wait_for(|cut| *cut) => {}
+                _ = phase.wait_for(|phase| *phase >= Phase::Cut) => {}
             }
         });
     }

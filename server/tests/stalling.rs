@@ -9,7 +9,8 @@ use icecore_wire::proto::AppendRequest;
 use icecore_wire::proto::streams_client::StreamsClient;
 use icecore_wire::session_requests;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
@@ -20,16 +21,35 @@ const ROOM: usize = 81 * MIB;
 
 /// A server in this process. It ends with the test.
 async fn server() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let config = Config {
+    server_with(Config {
         message_timeout: Duration::from_millis(300),
         // Longer than the test may take: whoever is kept out makes it fail by its own deadline.
         admission_timeout: Duration::from_secs(600),
         ..Config::new(Engine::Memory)
-    };
+    })
+    .await
+}
+
+async fn server_with(config: Config) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, config, std::future::pending()));
     format!("http://{address}")
+}
+
+/// A connection that says nothing.
+async fn silent(server: &str) -> TcpStream {
+    let address = server.trim_start_matches("http://");
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// Waits until the server has closed a connection.
+async fn is_closed(mut connection: TcpStream) {
+    let mut byte = [0];
+    let read = connection.read(&mut byte);
+    let read = tokio::time::timeout(Duration::from_secs(60), read).await;
+    let read = read.expect("the connection stays open");
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
 
 async fn client(server: &str) -> StreamsClient<Channel> {
@@ -112,4 +132,42 @@ async fn a_session_that_reads_no_answers_keeps_no_room() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the session stands still");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_is_closed() {
+    let server = server_with(Config {
+        greeting_timeout: Duration::from_millis(200),
+        ..Config::new(Engine::Memory)
+    })
+    .await;
+    // Whoever has said something may rest.
+    let mut client = client(&server).await;
+    is_closed(silent(&server).await).await;
+    let request = AppendRequest::try_from(&append("resting", 1, 10)).unwrap();
+    client.append(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit_are_closed_and_come_in_when_others_leave() {
+    let server = server_with(Config {
+        connections_max: 2,
+        greeting_timeout: Duration::from_secs(600),
+        ..Config::new(Engine::Memory)
+    })
+    .await;
+    let (one, _two) = (silent(&server).await, silent(&server).await);
+    is_closed(silent(&server).await).await;
+    drop(one);
+    // The place is free once the server has seen that its holder is gone.
+    let request = AppendRequest::try_from(&append("others", 1, 10)).unwrap();
+    for _ in 0..6_000 {
+        let endpoint = Endpoint::from_shared(server.clone()).unwrap();
+        let mut client = StreamsClient::new(endpoint.connect_lazy());
+        if client.append(request.clone()).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody comes in");
 }

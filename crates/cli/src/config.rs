@@ -1,18 +1,14 @@
 //! What `serve` is told: flags over environment over file over defaults, read once and checked into
 //! one [`Config`]. Every setting can be given in all three places.
 
-use crate::args::duration;
+mod units;
+
 use crate::exit::Usage;
 use anyhow::{Context as _, Result};
 use icecore_server::Engine;
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer};
-use std::fmt;
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Duration;
-
-const MIB: u64 = 1_024 * 1_024;
+use units::{ByteSize, MIB, Span};
 
 /// Caches smaller than this help nobody.
 const CACHE_BYTES_MIN: u64 = MIB;
@@ -59,6 +55,12 @@ pub(crate) struct Settings {
     /// Events that the check of one condition may look at [default: 100000]
     #[arg(long, env = "ICECORE_CONDITION_EVENTS", value_name = "N")]
     condition_events: Option<usize>,
+    /// Connections that may be open at a time; more are closed at once [default: 4096]
+    #[arg(long, env = "ICECORE_CONNECTIONS_MAX", value_name = "N")]
+    connections_max: Option<usize>,
+    /// Subscriptions that may be open at a time; more are refused [default: 4096]
+    #[arg(long, env = "ICECORE_SUBSCRIPTIONS_MAX", value_name = "N")]
+    subscriptions_max: Option<usize>,
     /// How long an append waits for room before it is refused [default: 5s]
     #[arg(long, env = "ICECORE_ADMISSION_TIMEOUT", value_name = "TIME")]
     admission_timeout: Option<Span>,
@@ -131,6 +133,8 @@ impl Settings {
             in_flight_bytes: self.in_flight_bytes.or(other.in_flight_bytes),
             id_window_events: self.id_window_events.or(other.id_window_events),
             condition_events: self.condition_events.or(other.condition_events),
+            connections_max: self.connections_max.or(other.connections_max),
+            subscriptions_max: self.subscriptions_max.or(other.subscriptions_max),
             admission_timeout: self.admission_timeout.or(other.admission_timeout),
             shutdown_timeout: self.shutdown_timeout.or(other.shutdown_timeout),
         }
@@ -219,6 +223,10 @@ impl Settings {
             "condition-events",
             self.condition_events,
         )?;
+        let name = "subscriptions-max";
+        set_count(&mut store.subscriptions_max, name, self.subscriptions_max)?;
+        let name = "connections-max";
+        set_count(&mut config.connections_max, name, self.connections_max)?;
         if let Some(Span(timeout)) = self.admission_timeout {
             config.admission_timeout = timeout;
         }
@@ -267,90 +275,10 @@ fn set_count(target: &mut usize, name: &str, count: Option<usize>) -> Result<()>
     }
 }
 
-/// A number of bytes, written `1048576`, `1024KiB`, `1MiB` or `2GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ByteSize(u64);
-
-impl FromStr for ByteSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let split = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(split);
-        let factor = match unit.trim() {
-            "" | "B" => 1,
-            "KiB" => 1_024,
-            "MiB" => MIB,
-            "GiB" => 1_024 * MIB,
-            _ => return Err(format!("`{text}` is no size like 1048576, 64MiB or 2GiB")),
-        };
-        let number: Option<u64> = number.parse().ok();
-        let bytes = number.and_then(|number| number.checked_mul(factor));
-        bytes
-            .map(Self)
-            .ok_or_else(|| format!("`{text}` is no size like 1048576, 64MiB or 2GiB"))
-    }
-}
-
-impl fmt::Display for ByteSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            bytes if bytes > 0 && bytes.is_multiple_of(MIB) => write!(f, "{}MiB", bytes / MIB),
-            bytes => bytes.fmt(f),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for ByteSize {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Size;
-        impl Visitor<'_> for Size {
-            type Value = ByteSize;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a size like 1048576 or \"64MiB\"")
-            }
-
-            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
-                let bytes = u64::try_from(bytes);
-                bytes
-                    .map(ByteSize)
-                    .map_err(|_| E::custom("a size is not negative"))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        from.deserialize_any(Size)
-    }
-}
-
-/// A time like `500ms`, `5s` or `2m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span(Duration);
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        duration(text).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse()
-            .map_err(|reason| de::Error::custom(format!("`{text}`: {reason}")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn toml(text: &str) -> Settings {
         Settings::from_toml(text).unwrap()
@@ -379,10 +307,11 @@ mod tests {
             "listen = '[::1]:0'\ndata = 'd'\nengine = 'sled'\nlog_format = 'json'\n\
              sled_cache_bytes = 67108864\nchunk_cache_bytes = '1GiB'\nring_bytes = '5MiB'\n\
              in_flight_bytes = '100MiB'\nid_window_events = 10\ncondition_events = 20\n\
-             admission_timeout = '1s'\nshutdown_timeout = '2s'\nindex_run_events = 30",
+             admission_timeout = '1s'\nshutdown_timeout = '2s'\nindex_run_events = 30\n\
+             connections_max = 40\nsubscriptions_max = 50",
         );
         assert!(
-            format!("{settings:?}").matches("Some(").count() >= 13,
+            format!("{settings:?}").matches("Some(").count() >= 15,
             "{settings:?}"
         );
         assert!(!format!("{settings:?}").contains("None"), "{settings:?}");
@@ -400,6 +329,8 @@ mod tests {
         assert_eq!(index_run_events, 30);
         assert_eq!(config.server.store.in_flight_bytes, 100 << 20);
         assert_eq!(config.server.store.condition_events, 20);
+        assert_eq!(config.server.connections_max, 40);
+        assert_eq!(config.server.store.subscriptions_max, 50);
         assert_eq!(config.server.admission_timeout, Duration::from_secs(1));
     }
 

@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod config;
 mod exit;
+mod files;
 mod input;
 mod logging;
 mod ndjson;

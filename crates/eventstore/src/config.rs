@@ -27,6 +27,8 @@ pub struct StoreConfig {
     pub stream_states: usize,
     /// Events that the check of one condition may look at.
     pub condition_events: usize,
+    /// Subscriptions that may be open at a time.
+    pub subscriptions_max: usize,
     /// Events that a filtered subscription looks at between two checkpoints.
     pub checkpoint_events: u64,
 }
@@ -44,6 +46,7 @@ impl Default for StoreConfig {
             id_window_read_bytes: 256 * 1_024 * 1_024,
             stream_states: 262_144,
             condition_events: 100_000,
+            subscriptions_max: 4_096,
             checkpoint_events: 1_000,
         }
     }

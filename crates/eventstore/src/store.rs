@@ -83,8 +83,11 @@ impl EventStore {
             ring,
             states,
             admission: Arc::new(Semaphore::new(config.in_flight_bytes())),
+            subscribers: Arc::new(Subscribers::new(
+                config.subscriptions_max,
+                metrics.subscriptions.clone(),
+            )),
             config,
-            subscribers: Arc::new(Subscribers::new(metrics.subscriptions.clone())),
             metrics,
             clock,
             ids,

@@ -32,8 +32,8 @@ impl EventStore {
     /// # Errors
     ///
     /// The stream ends with `InvalidArgument` (a bad filter, or a start beyond the end),
-    /// `WrongStore`, `StreamDeleted` after a tombstone was delivered, `Corrupted`, or `Unavailable`
-    /// when the store stops.
+    /// `WrongStore`, `Exhausted` (`subscriptions_max` of them are open), `StreamDeleted` after a
+    /// tombstone was delivered, `Corrupted`, or `Unavailable` when the store stops.
     pub fn subscribe(
         &self,
         subscribe: Subscribe,
@@ -134,7 +134,7 @@ impl Subscription {
             reported: next.previous(),
             last_position: store.watch_last_position(),
             stopping: store.watch_stopping(),
-            place: Subscribers::enter(store.subscribers(), next),
+            place: Subscribers::enter(store.subscribers(), next)?,
             store,
         };
         if next <= last && !matches!(subscription.target, Target::All) {
@@ -361,6 +361,8 @@ pub(crate) struct Subscribers {
     next: Mutex<HashMap<u64, Arc<AtomicU64>>>,
     last_id: AtomicU64,
     open: Gauge,
+    /// How many there may be.
+    limit: usize,
 }
 
 /// One entry of [`Subscribers`]; it leaves when it is dropped.
@@ -372,27 +374,34 @@ struct Subscriber {
 }
 
 impl Subscribers {
-    pub(crate) fn new(open: Gauge) -> Self {
+    /// `limit` is how many there may be, `open` tells how many there are.
+    pub(crate) fn new(limit: usize, open: Gauge) -> Self {
         Self {
             next: Mutex::default(),
             last_id: AtomicU64::new(0),
             open,
+            limit,
         }
     }
 
-    fn enter(this: &Arc<Self>, next: Position) -> Subscriber {
+    fn enter(this: &Arc<Self>, at: Position) -> Result<Subscriber> {
         let id = this.last_id.fetch_add(1, Ordering::Relaxed);
-        let next = Arc::new(AtomicU64::new(next.get()));
-        this.next
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Arc::clone(&next));
-        this.open.inc();
-        Subscriber {
-            id,
-            next,
-            subscribers: Arc::clone(this),
+        let position = Arc::new(AtomicU64::new(at.get()));
+        let mut next = this.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.len() >= this.limit {
+            let limit = this.limit;
+            return Err(Error::exhausted(
+                "subscriptions_max",
+                format!("{limit} subscriptions are open and there may be no more: end some first"),
+            ));
         }
+        next.insert(id, Arc::clone(&position));
+        this.open.inc();
+        Ok(Subscriber {
+            id,
+            next: position,
+            subscribers: Arc::clone(this),
+        })
     }
 
     /// How many are open.

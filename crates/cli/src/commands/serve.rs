@@ -2,6 +2,7 @@
 
 use crate::config::{Config, LogFormat, Settings};
 use crate::exit::{self, Hint, Told};
+use crate::files;
 use crate::logging;
 use crate::signals::Ending;
 use anyhow::{Context as _, Result, anyhow};
@@ -56,7 +57,8 @@ fn log(error: anyhow::Error) -> anyhow::Error {
     error.context(Told)
 }
 
-async fn serve(config: Config) -> Result<()> {
+async fn serve(mut config: Config) -> Result<()> {
+    files::hold_connections(&mut config.server.connections_max);
     let ending = Ending::listen()?;
     let listener = listen(&config.listen).await?;
     let data = Place(config.data);

@@ -5,7 +5,7 @@ use crate::support::{
 };
 use futures::StreamExt;
 use icecore_core::{
-    Append, DeleteKind, Filter, NameMatch, Position, Revision, Start, StoreId, Subscribe,
+    Append, DeleteKind, Error, Filter, NameMatch, Position, Revision, Start, StoreId, Subscribe,
     SubscribeFrom, SubscriptionMessage,
 };
 use icecore_eventstore::{EventStore, StoreConfig};
@@ -176,6 +176,27 @@ async fn the_end_of_the_store_ends_subscriptions() {
     settle().await;
     store.close().await.unwrap();
     assert_eq!(waiting.await.unwrap(), "unavailable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_no_more_subscriptions_than_allowed() {
+    let store = open_with(StoreConfig {
+        subscriptions_max: 2,
+        ..StoreConfig::default()
+    })
+    .await;
+    let first = ["confirmed", "caught up 0"];
+    let one = check(&store, all(Start::Beginning), &first).await;
+    let _two = check(&store, stream("s", Start::Beginning), &first).await;
+    let mut third = Box::pin(store.subscribe(all(Start::End)));
+    let refused = third.next().await.unwrap().unwrap_err();
+    assert!(
+        matches!(&refused, Error::Exhausted { limit, .. } if limit == "subscriptions_max"),
+        "{refused:?}"
+    );
+    assert!(third.next().await.is_none());
+    drop(one);
+    check(&store, all(Start::End), &first).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,10 @@ release:
 real-log file: release
     {{target}}/icecore-xtask real-log --binary {{target}}/icecore {{file}}
 
+# Kill the release binary under load, so often, and compare every event; a seed repeats the schedule
+torture kills="1000" seed="1": release
+    {{target}}/icecore-xtask torture --binary {{target}}/icecore --kills {{kills}} --seed {{seed}}
+
 # The README's commands with the release binary
 readme: release
     {{target}}/icecore-xtask readme --binary {{target}}/icecore

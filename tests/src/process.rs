@@ -107,9 +107,7 @@ impl Icecore {
         listen: &str,
         arguments: &[&str],
     ) -> Result<ServerProcess> {
-        let mut command = self.command(&["serve", "--listen", listen]);
-        command.arg("--data").arg(data).args(arguments);
-        let mut child = command.spawn().context("start icecore serve")?;
+        let mut child = self.spawn_server(data, listen, arguments)?;
         let said = Arc::new(Mutex::new(String::new()));
         let (line, mut lines) = mpsc::unbounded_channel();
         listen_to(child.stdout.take(), &line, &said);
@@ -133,6 +131,31 @@ impl Icecore {
             address,
             said,
         })
+    }
+
+    /// Starts a server and kills it after so long, whether it is ready by then or not.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be run, or has ended by itself.
+    pub async fn kill_starting(
+        &self,
+        data: &Path,
+        arguments: &[&str],
+        after: Duration,
+    ) -> Result<()> {
+        let mut child = self.spawn_server(data, "127.0.0.1:0", arguments)?;
+        if let Ok(ended) = timeout(after, child.wait()).await {
+            let ended = ended.context("wait for the server")?;
+            bail!("icecore serve ended with {ended} before it was killed");
+        }
+        child.kill().await.context("kill the server")
+    }
+
+    fn spawn_server(&self, data: &Path, listen: &str, arguments: &[&str]) -> Result<Child> {
+        let mut command = self.command(&["serve", "--listen", listen]);
+        command.arg("--data").arg(data).args(arguments);
+        command.spawn().context("start icecore serve")
     }
 }
 
@@ -168,6 +191,16 @@ impl ServerProcess {
     /// When it has ended.
     pub fn id(&self) -> u32 {
         self.child.id().expect("the server runs")
+    }
+
+    /// Most memory that it has really used so far, in bytes, where the system tells.
+    pub fn memory_max(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1_024)
     }
 
     /// Asks it to stop as systems do: SIGTERM.

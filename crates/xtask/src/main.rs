@@ -13,6 +13,7 @@
 mod deployment;
 mod readme;
 mod tidy;
+mod torture;
 mod workspace;
 
 use anyhow::{Context, Result};
@@ -42,6 +43,13 @@ enum Verb {
         #[command(flatten)]
         binary: Binary,
     },
+    /// Kill the release binary under load, again and again, and compare every event
+    Torture {
+        #[command(flatten)]
+        torture: torture::Torture,
+        #[command(flatten)]
+        binary: Binary,
+    },
     /// Run the README's commands with the release binary
     Readme {
         #[command(flatten)]
@@ -62,6 +70,9 @@ fn main() -> Result<ExitCode> {
         Verb::Tidy => tidy::run(),
         Verb::RealLog { file, binary } => {
             binary.try_out(async |binary| icecore_tests::accept(&Icecore::new(binary), &file).await)
+        }
+        Verb::Torture { torture, binary } => {
+            binary.try_out(async |binary| torture.run(&Icecore::new(binary)).await)
         }
         Verb::Readme { binary } => binary.try_out(readme::run),
     }

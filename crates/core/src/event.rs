@@ -24,6 +24,14 @@ pub mod event_types {
     pub const SCAVENGE_STARTED: &str = "$scavengeStarted";
     /// The scavenge before it is done, with its figures.
     pub const SCAVENGE_COMPLETED: &str = "$scavengeCompleted";
+    /// What no ordinary append may write; an import may, since it repeats what happened.
+    pub const STORES_OWN: [&str; 5] = [
+        STREAM_DELETED,
+        EVENT_ERASED,
+        ERASURE_COMPLETED,
+        SCAVENGE_STARTED,
+        SCAVENGE_COMPLETED,
+    ];
 }
 
 /// Streams that the store itself writes, beside the metadata of others.

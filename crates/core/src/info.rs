@@ -98,3 +98,54 @@ pub struct Imported {
     /// Events whose time lay before the last recorded one and was clamped to it.
     pub clamped: u64,
 }
+
+/// What an erasure did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erased {
+    /// Position of the event.
+    pub position: Position,
+    /// It had been erased before; nothing more was done.
+    pub was_erased: bool,
+}
+
+/// Whether a scavenge removes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScavengeMode {
+    /// It only says what it would remove.
+    DryRun,
+    /// It removes.
+    Remove,
+}
+
+/// How far a scavenge is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScavengeProgress {
+    /// What it does at the moment.
+    pub phase: ScavengePhase,
+    /// Position up to which this phase has come.
+    pub position: Position,
+    /// Position up to which it goes.
+    pub up_to: Position,
+    /// Events that can be removed, as far as they were found.
+    pub removable_events: u64,
+    /// What these carry, in bytes before compression.
+    pub removable_bytes: u64,
+    /// Events that were removed.
+    pub removed_events: u64,
+    /// Bytes of the log that this freed.
+    pub removed_bytes: u64,
+}
+
+/// What a scavenge does at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScavengePhase {
+    /// It looks for what is hidden.
+    #[default]
+    Looking,
+    /// It removes.
+    Removing,
+    /// Indexes and files follow.
+    Compacting,
+    /// It is done.
+    Done,
+}

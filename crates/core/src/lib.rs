@@ -33,6 +33,7 @@ mod store_id;
 mod stream_name;
 mod text;
 mod time;
+mod tree_head;
 
 pub use append::{
     Append, AppendBuilder, AppendEvent, Appended, ImportTimes, StreamAppended, StreamExpectation,
@@ -45,7 +46,8 @@ pub use event::{
 pub use expectation::{ExpectedRevision, Role, StreamState, Verdict};
 pub use filter::{Filter, NameMatch, SystemStreams};
 pub use info::{
-    DeleteKind, Imported, ListStreams, StoreStats, StreamEntry, StreamInfo, StreamPage, StreamPlace,
+    DeleteKind, Erased, Imported, ListStreams, ScavengeMode, ScavengePhase, ScavengeProgress,
+    StoreStats, StreamEntry, StreamInfo, StreamPage, StreamPlace,
 };
 pub use number::{Position, Revision};
 pub use page::{Direction, Page, PageLimit};
@@ -55,3 +57,4 @@ pub use refusal::{MissedEvents, Refusal, Violation, ViolationKind};
 pub use store_id::StoreId;
 pub use stream_name::{Category, StreamName};
 pub use time::Timestamp;
+pub use tree_head::{ConsistencyProof, InclusionProof, TreeHead, TreeSignature};

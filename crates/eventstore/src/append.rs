@@ -91,13 +91,11 @@ impl EventStore {
     /// `InvalidArgument`, `Exhausted` or `Unavailable`; nothing was written.
     pub async fn submit(&self, append: Append, room: Room) -> Result<PendingAppend> {
         for event in append.events() {
-            if event.event.event_type.as_str() == event_types::STREAM_DELETED {
+            let event_type = event.event.event_type.as_str();
+            if event_types::STORES_OWN.contains(&event_type) {
                 return Err(Error::invalid(
                     "events.type",
-                    format!(
-                        "`{}` is written by a deletion only",
-                        event_types::STREAM_DELETED
-                    ),
+                    format!("`{event_type}` is written by the store only"),
                 ));
             }
             if event.times.is_some() {

@@ -22,7 +22,9 @@ impl EventStore {
         evidence.condition = Some(CheckedCondition { up_to, excluded });
     }
 
-    /// The first event up to `up_to` that the condition excludes.
+    /// The first event up to `up_to` that the condition excludes. Where events of its scope were
+    /// removed after `after`, nobody can say whether it would have excluded them, so it counts as if
+    /// it did: the last of these positions.
     ///
     /// # Errors
     ///
@@ -60,7 +62,11 @@ impl EventStore {
                 .await?;
             first = found.or(first);
         }
-        Ok(first)
+        // After the search: what it did not find may just have been removed.
+        let removed = items
+            .iter()
+            .filter_map(|item| self.maintenance().removed_from_scope(item, condition.after));
+        Ok(first.or(removed.max()))
     }
 
     /// The first event from `from` to `up_to` (both inclusive) that the item matches.

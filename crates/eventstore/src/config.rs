@@ -1,9 +1,11 @@
 //! What an operator may set of the store, with the values it has otherwise.
 
+use crate::tree::TreeKey;
 use icecore_core::limits::{APPEND_BYTES_MAX, MESSAGE_BYTES_MAX};
+use std::time::Duration;
 
 /// Sizes of queues, windows and caches. All of them bound memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// Bytes of appends that are being received, checked or written at a time. One append of the
     /// largest size always fits.
@@ -31,6 +33,10 @@ pub struct StoreConfig {
     pub subscriptions_max: usize,
     /// Events that a filtered subscription looks at between two checkpoints.
     pub checkpoint_events: u64,
+    /// How long after a scavenge the store looks whether another one is worth it; `None` for never.
+    pub scavenge_interval: Option<Duration>,
+    /// Signs the heads of the tree over all events.
+    pub tree_key: Option<TreeKey>,
 }
 
 impl Default for StoreConfig {
@@ -48,6 +54,8 @@ impl Default for StoreConfig {
             condition_events: 100_000,
             subscriptions_max: 4_096,
             checkpoint_events: 1_000,
+            scavenge_interval: Some(Duration::from_secs(24 * 60 * 60)),
+            tree_key: None,
         }
     }
 }

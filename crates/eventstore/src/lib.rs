@@ -6,14 +6,18 @@
 //!
 //! An append: `append.rs` (the caller's task) -> `writer.rs` (the one task) -> `ledger.rs` (the
 //! decision) -> the storage. A read: `reader.rs` -> `scan.rs` -> the storage. A subscription is that
-//! walk and one loop, in `subscription.rs`.
+//! walk and one loop, in `subscription.rs`. What is taken away: `erase.rs`, `scavenge.rs`. What shows
+//! that nothing else was: `tree.rs`.
 
 mod append;
 mod clock;
 mod condition;
 mod config;
+mod erase;
+mod keeper;
 mod lead;
 mod ledger;
+mod maintenance;
 mod matcher;
 mod metadata;
 mod metrics;
@@ -25,12 +29,14 @@ mod retry;
 mod ring;
 mod room;
 mod scan;
+mod scavenge;
 mod state;
 mod store;
 mod streams;
 mod subscription;
 #[cfg(test)]
 mod test_events;
+mod tree;
 mod visibility;
 mod window;
 mod writer;
@@ -41,3 +47,4 @@ pub use config::StoreConfig;
 pub use metrics::Metrics;
 pub use room::Room;
 pub use store::EventStore;
+pub use tree::TreeKey;

@@ -76,6 +76,19 @@ impl Ring {
         self.announce(state);
     }
 
+    /// Forgets everything up to a position (inclusive), whose event is not what it was any more.
+    pub(crate) fn forget(&self, up_to: Position) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let gone =
+            |events: &[RecordedEvent]| events.first().is_none_or(|first| first.position <= up_to);
+        while state.appends.front().is_some_and(|events| gone(events)) {
+            let Some(oldest) = state.appends.pop_front() else {
+                break;
+            };
+            state.bytes -= size(&oldest);
+        }
+    }
+
     fn announce(&self, state: RwLockWriteGuard<'_, State>) {
         let last = state.last;
         drop(state);
@@ -155,6 +168,18 @@ mod tests {
         assert_eq!(read(&ring, 7, 9, usize::MAX), Some(vec![7, 8, 9]));
         assert_eq!(read(&ring, 8, 10, 1), Some(vec![7, 8, 9]));
         assert_eq!(read(&ring, 10, 11, usize::MAX), None);
+    }
+
+    #[test]
+    fn forgets_whole_appends_up_to_a_position() {
+        let ring = Ring::new(1 << 20, Position::START);
+        ring.push([append(1, 2), append(3, 5), append(6, 6)]);
+        ring.forget(Position::new(4));
+        assert_eq!(read(&ring, 3, 6, usize::MAX), None);
+        assert_eq!(read(&ring, 6, 6, usize::MAX), Some(vec![6]));
+        ring.forget(Position::new(6));
+        ring.push([append(7, 7)]);
+        assert_eq!(read(&ring, 7, 7, usize::MAX), Some(vec![7]));
     }
 
     #[test]

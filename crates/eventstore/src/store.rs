@@ -3,19 +3,22 @@
 
 use crate::clock::{Clock, Ids};
 use crate::config::StoreConfig;
+use crate::keeper::keep;
 use crate::lead::Leadership;
+use crate::maintenance::Maintenance;
 use crate::metadata::StreamMetadata;
 use crate::metrics::Metrics;
 use crate::request::Request;
 use crate::ring::Ring;
 use crate::state::{StateCache, StreamRecord};
 use crate::subscription::Subscribers;
+use crate::tree::Tree;
 use crate::writer::Writer;
 use icecore_core::{
     Direction, Error, PageLimit, Position, Result, StoreId, StoreStats, StreamName, Timestamp,
 };
-use icecore_storage::{Health, Storage};
-use std::sync::{Arc, Mutex, PoisonError};
+use icecore_storage::{Health, Lease, Storage};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -23,6 +26,19 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub struct EventStore {
     inner: Arc<Inner>,
+}
+
+/// A store that does not keep itself open.
+pub(crate) struct WeakStore {
+    inner: Weak<Inner>,
+}
+
+impl WeakStore {
+    /// The store, while somebody else has it.
+    pub(crate) fn upgrade(&self) -> Option<EventStore> {
+        let inner = self.inner.upgrade()?;
+        Some(EventStore { inner })
+    }
 }
 
 struct Inner {
@@ -38,6 +54,9 @@ struct Inner {
     admission: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
     leads: watch::Receiver<u64>,
+    lease: watch::Receiver<Arc<Lease>>,
+    maintenance: Maintenance,
+    tree: AsyncMutex<Tree>,
     failed: watch::Receiver<Option<Error>>,
     subscribers: Arc<Subscribers>,
     /// `None` when the store is closed.
@@ -65,9 +84,10 @@ impl EventStore {
         let (led, leads) = watch::channel(0);
         let (give_up, failed) = watch::channel(None);
         let states = Arc::clone(&leadership.states);
+        let (lease, leases) = watch::channel(Arc::new(lease));
         let writer = Writer {
             leadership,
-            lease: Arc::new(lease),
+            lease,
             ledger,
             ring: Arc::clone(&ring),
             config: config.clone(),
@@ -94,12 +114,18 @@ impl EventStore {
             requests,
             stopping,
             leads,
+            lease: leases,
+            maintenance: Maintenance::default(),
+            tree: AsyncMutex::default(),
             failed,
             writer: AsyncMutex::new(Some(tokio::spawn(writer.run()))),
         };
-        Ok(Self {
+        let store = Self {
             inner: Arc::new(inner),
-        })
+        };
+        store.resume_maintenance().await;
+        tokio::spawn(keep(store.downgrade(), store.watch_stopping()));
+        Ok(store)
     }
 
     /// Stops in order: takes no further append, makes durable and answers what was taken, ends the
@@ -190,6 +216,24 @@ impl EventStore {
     /// before reading its body, and gives it back with the answer.
     pub fn admission(&self) -> Arc<Semaphore> {
         Arc::clone(&self.inner.admission)
+    }
+
+    fn downgrade(&self) -> WeakStore {
+        let inner = Arc::downgrade(&self.inner);
+        WeakStore { inner }
+    }
+
+    pub(crate) fn maintenance(&self) -> &Maintenance {
+        &self.inner.maintenance
+    }
+
+    pub(crate) fn tree(&self) -> &AsyncMutex<Tree> {
+        &self.inner.tree
+    }
+
+    /// The right to take something out of the storage, as long as this store leads.
+    pub(crate) fn lease(&self) -> Arc<Lease> {
+        Arc::clone(&self.inner.lease.borrow())
     }
 
     pub(crate) fn storage(&self) -> &dyn Storage {

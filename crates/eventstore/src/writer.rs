@@ -24,7 +24,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// The writer's task.
 pub(crate) struct Writer {
     pub(crate) leadership: Leadership,
-    pub(crate) lease: Arc<Lease>,
+    /// The lease, and its changes for those who take something out of the storage.
+    pub(crate) lease: watch::Sender<Arc<Lease>>,
     pub(crate) ledger: Ledger,
     pub(crate) ring: Arc<Ring>,
     pub(crate) config: StoreConfig,
@@ -102,7 +103,8 @@ impl Writer {
                 error
             })?;
             self.ring.restart(ledger.last());
-            (self.lease, self.ledger) = (Arc::new(lease), ledger);
+            self.lease.send_replace(Arc::new(lease));
+            self.ledger = ledger;
             self.leads.send_modify(|leads| *leads += 1);
         }
         Ok(())
@@ -200,7 +202,7 @@ impl Writer {
                 events: Arc::clone(events),
             })
             .collect();
-        let (storage, lease) = (self.leadership.storage(), Arc::clone(&self.lease));
+        let (storage, lease) = (self.leadership.storage(), Arc::clone(&self.lease.borrow()));
         let commit = Box::pin(async move { storage.commit(&lease, durable, appends).await });
         Some(InFlight {
             commit,

@@ -5,12 +5,15 @@
 mod concurrency;
 mod conditions;
 mod deletion;
+mod erasure;
 mod expectations;
 mod failures;
 mod idempotency;
 mod imports;
 mod model;
 mod reads;
+mod scavenging;
 mod simulation;
 mod subscriptions;
 mod support;
+mod tree;

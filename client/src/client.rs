@@ -1,10 +1,12 @@
 //! The client itself: a connection that is shared by its clones. What can be called stands beside the
-//! subjects: `append.rs`, `session.rs`, `read.rs`, `subscribe.rs`, `streams.rs`, `operations.rs`.
+//! subjects: `append.rs`, `session.rs`, `read.rs`, `subscribe.rs`, `streams.rs`, `operations.rs`,
+//! `maintenance.rs`.
 
 use crate::builder::ClientBuilder;
 use crate::retry::RetryPolicy;
 use icecore_core::limits::MESSAGE_BYTES_MAX;
 use icecore_core::{Error, Result};
+use icecore_wire::proto::maintenance_client::MaintenanceClient;
 use icecore_wire::proto::operations_client::OperationsClient;
 use icecore_wire::proto::streams_client::StreamsClient;
 use icecore_wire::status;
@@ -76,6 +78,10 @@ impl Client {
         OperationsClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn maintenance(&self) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
     }
 
     pub(crate) fn call_timeout(&self) -> Duration {

@@ -71,6 +71,7 @@ mod client;
 mod filter;
 mod id;
 mod json;
+mod maintenance;
 mod operations;
 mod read;
 mod retry;

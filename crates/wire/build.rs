@@ -8,11 +8,12 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "icecore/v1/common.proto",
     "icecore/v1/errors.proto",
     "icecore/v1/streams.proto",
     "icecore/v1/operations.proto",
+    "icecore/v1/maintenance.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -26,6 +26,8 @@ mod event;
 mod expectation;
 mod field;
 mod filter;
+mod log_entry;
+mod maintenance;
 mod operations;
 mod read;
 mod refusal;
@@ -35,6 +37,7 @@ mod streams;
 mod subscribe;
 
 pub use append::append_response;
+pub use maintenance::Erase;
 pub use read::ReadMessage;
 pub use session::{
     SessionAnswer, SessionAppend, SessionDecoder, fits_message, session_requests, session_response,

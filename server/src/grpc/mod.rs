@@ -4,6 +4,7 @@
 //! then the admission of messages by size ([`admission`]), then the service.
 
 mod admission;
+mod maintenance;
 mod operations;
 mod session;
 mod streams;
@@ -13,6 +14,7 @@ use admission::{Admission, AdmissionLayer};
 use icecore_core::limits::MESSAGE_BYTES_MAX;
 use icecore_eventstore::EventStore;
 use icecore_wire::FILE_DESCRIPTOR_SET;
+use icecore_wire::proto::maintenance_server::MaintenanceServer;
 use icecore_wire::proto::operations_server::OperationsServer;
 use icecore_wire::proto::streams_server::StreamsServer;
 use tonic::service::Routes;
@@ -21,7 +23,12 @@ use tonic_health::server::HealthReporter;
 use tower::Layer;
 
 /// The names under which health is asked; the empty one stands for the server as a whole.
-const HEALTH_NAMES: [&str; 3] = ["", "icecore.v1.Streams", "icecore.v1.Operations"];
+const HEALTH_NAMES: [&str; 4] = [
+    "",
+    "icecore.v1.Streams",
+    "icecore.v1.Operations",
+    "icecore.v1.Maintenance",
+];
 
 /// All services, and a switch for what they say about their health.
 pub(crate) async fn routes(
@@ -38,6 +45,9 @@ pub(crate) async fn routes(
     let operations = OperationsServer::new(operations::OperationsService::new(store.clone()))
         .max_decoding_message_size(usize::MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let maintenance = MaintenanceServer::new(maintenance::MaintenanceService::new(store.clone()))
+        .max_decoding_message_size(usize::MAX)
+        .max_encoding_message_size(usize::MAX);
     let (reporter, health) = tonic_health::server::health_reporter();
     let switch = HealthSwitch(reporter);
     switch.set(ServingStatus::Serving).await;
@@ -46,6 +56,7 @@ pub(crate) async fn routes(
     let routes = Routes::new(health)
         .add_service(streams)
         .add_service(operations)
+        .add_service(maintenance)
         .add_service(v1.expect(why))
         .add_service(v1alpha.expect(why));
     let admission = AdmissionLayer::new(store.admission(), config);

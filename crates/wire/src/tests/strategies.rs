@@ -86,8 +86,9 @@ prop_compose! {
         event in event_data(),
         recorded_at in timestamp(),
         created_at in option::of(timestamp()),
+        erased: bool,
     ) -> RecordedEvent {
-        RecordedEvent {
+        let event = RecordedEvent {
             stream,
             revision,
             position,
@@ -99,8 +100,9 @@ prop_compose! {
             tags: event.tags,
             recorded_at,
             created_at,
- erased: false,
-        }
+            erased: false,
+        };
+        if erased { event.into_erased() } else { event }
     }
 }
 

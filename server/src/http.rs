@@ -36,7 +36,7 @@ async fn ready(State(store): State<EventStore>) -> Response {
     match store.health() {
         Health::Healthy => "ready\n".into_response(),
         Health::Degraded(reason) => format!("ready, but: {reason}\n").into_response(),
-        Health::Failed(reason) => (
+        Health::Stalled(reason) | Health::Failed(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!("not ready: {reason}\n"),
         )

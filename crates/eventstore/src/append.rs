@@ -205,7 +205,7 @@ impl EventStore {
             }
             _ = leads.changed() => Ok(()),
             // The append may be a retry of one whose commit failed.
-            error = self.failed() => Err(Error::OutcomeUnknown {
+            error = self.writer_failed() => Err(Error::OutcomeUnknown {
                 reason: error.to_string(),
             }),
             _ = stopping.wait_for(|stopping| *stopping) => Err(stopped()),

@@ -75,13 +75,22 @@ impl Ledger {
         self.last
     }
 
-    /// Decides an append. What is to be written counts as written from here on.
-    pub(crate) fn decide(&mut self, submission: &Submission) -> Decision {
-        self.try_decide(submission)
+    /// Decides an append. What is to be written counts as written from here on; `room` says whether
+    /// there is room for it, which concerns neither a retry nor a refusal.
+    pub(crate) fn decide(
+        &mut self,
+        submission: &Submission,
+        room: impl FnOnce() -> Result<(), Error>,
+    ) -> Decision {
+        self.try_decide(submission, room)
             .unwrap_or_else(Decision::Undecided)
     }
 
-    fn try_decide(&mut self, submission: &Submission) -> Result<Decision, Need> {
+    fn try_decide(
+        &mut self,
+        submission: &Submission,
+        room: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Decision, Need> {
         let candidate = Candidate {
             submission,
             append: &submission.append,
@@ -103,6 +112,9 @@ impl Ledger {
         };
         if numbered.events.is_empty() {
             return Ok(Decision::Settled(Answer::Appended(written)));
+        }
+        if let Err(error) = room() {
+            return Ok(Decision::Settled(Answer::Failed(error)));
         }
         let events: Arc<[RecordedEvent]> = numbered.events.into();
         self.take_in(candidate, &events);

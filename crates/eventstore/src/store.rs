@@ -19,8 +19,12 @@ use icecore_core::{
 };
 use icecore_storage::{Health, Lease, Storage};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
+
+/// How often the storage is asked whether it has failed.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An event store over a storage. Cheap to clone; all clones are the same store.
 #[derive(Clone)]
@@ -198,8 +202,27 @@ impl EventStore {
         }
     }
 
-    /// Waits until the writer has given up, and says why. Then only a restart helps.
+    /// Waits until the writer or the storage has given up, and says why. Then only a restart helps.
     pub async fn failed(&self) -> Error {
+        tokio::select! {
+            error = self.writer_failed() => error,
+            error = self.storage_failed() => error,
+        }
+    }
+
+    /// The writer learns of a failure only from a commit, and one that never ends tells it nothing.
+    async fn storage_failed(&self) -> Error {
+        loop {
+            tokio::time::sleep(HEALTH_INTERVAL).await;
+            let stops = *self.inner.stopping.borrow();
+            match self.inner.storage.health() {
+                Health::Failed(reason) if !stops => return Error::unavailable(reason),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) async fn writer_failed(&self) -> Error {
         let mut failed = self.inner.failed.clone();
         loop {
             if let Some(error) = failed.borrow_and_update().clone() {

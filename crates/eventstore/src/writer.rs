@@ -161,7 +161,8 @@ impl Writer {
 
     fn decide(&mut self, request: Request, group: &mut Group) {
         let Request { submission, answer } = request;
-        match self.ledger.decide(&submission) {
+        let storage = &self.leadership.storage;
+        match self.ledger.decide(&submission, || storage.admits_writes()) {
             Decision::Write(events, written) => {
                 group.add(events);
                 group.answers.push(Waiting {

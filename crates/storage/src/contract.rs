@@ -68,6 +68,7 @@ macro_rules! rule {
 pub const RULES: &[Rule] = &[
     rule!(commits::a_fresh_store_is_empty),
     rule!(commits::appends_are_visible_in_order_when_the_commit_is_answered),
+    rule!(commits::a_store_with_room_admits_writes),
     rule!(commits::the_store_id_stays_the_same),
     rule!(commits::stats_count_events_and_streams),
     rule!(commits::a_later_lead_fences_the_earlier_one),

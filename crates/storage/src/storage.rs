@@ -25,6 +25,17 @@ pub trait Storage: Send + Sync + 'static {
     /// `Unavailable` while the engine cannot take writes; after a failed sync for ever.
     async fn lead(&self) -> Result<Lease>;
 
+    /// Whether the engine has room for new events. The writer asks before it takes an append that
+    /// would write, so the answer comes from memory. It is no promise about a commit, and a commit
+    /// does not depend on it: what was taken before is written.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` with what the operator can do about it. Nothing was written.
+    fn admits_writes(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes the appends durable and then visible, in order, each whole or absent.
     ///
     /// `after` is the last position that the caller knows; the first event stands right after it.
@@ -273,6 +284,8 @@ pub enum Health {
     Healthy,
     /// It reads and writes, but an operator should know this.
     Degraded(String),
+    /// What it was asked to write does not end; it may yet do so.
+    Stalled(String),
     /// It takes no writes any more; a restart is needed.
     Failed(String),
 }

@@ -8,6 +8,7 @@ mod deletion;
 mod erasure;
 mod expectations;
 mod failures;
+mod full;
 mod idempotency;
 mod imports;
 mod model;

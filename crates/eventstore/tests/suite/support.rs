@@ -232,6 +232,8 @@ pub(crate) struct FaultyStorage {
     faults: Mutex<VecDeque<Option<Fault>>>,
     delay: Mutex<Duration>,
     refuses_leases: Mutex<bool>,
+    full: Mutex<bool>,
+    failed: Mutex<bool>,
     pub(crate) commits: Mutex<usize>,
 }
 
@@ -243,6 +245,8 @@ impl FaultyStorage {
             faults: Mutex::default(),
             delay: Mutex::default(),
             refuses_leases: Mutex::default(),
+            full: Mutex::default(),
+            failed: Mutex::default(),
             commits: Mutex::default(),
         })
     }
@@ -275,6 +279,16 @@ impl FaultyStorage {
         *self.delay.lock().unwrap() = delay;
     }
 
+    /// Whether there is no room for new events.
+    pub(crate) fn set_full(&self, full: bool) {
+        *self.full.lock().unwrap() = full;
+    }
+
+    /// The engine fails in the background: no commit tells.
+    pub(crate) fn fail(&self) {
+        *self.failed.lock().unwrap() = true;
+    }
+
     pub(crate) fn refuse_leases(&self) {
         *self.refuses_leases.lock().unwrap() = true;
     }
@@ -291,6 +305,13 @@ impl Storage for FaultyStorage {
             return Err(Error::unavailable("no lease"));
         }
         self.memory.lead().await
+    }
+
+    fn admits_writes(&self) -> Result<()> {
+        if *self.full.lock().unwrap() {
+            return Err(Error::unavailable("the disk is full"));
+        }
+        Ok(())
     }
 
     async fn commit(
@@ -398,6 +419,9 @@ impl Storage for FaultyStorage {
     }
 
     fn health(&self) -> Health {
+        if *self.failed.lock().unwrap() {
+            return Health::Failed("a sync failed".to_owned());
+        }
         self.memory.health()
     }
 

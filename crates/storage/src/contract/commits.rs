@@ -3,7 +3,7 @@
 use super::generate::{Numbering, stream_name};
 use super::walk::{Scope, check_scope, read_unchecked};
 use super::writer::Writer;
-use crate::{Committed, Health, IndexTerm, Lease, NumberedAppend, Storage};
+use crate::{Committed, Health, IndexTerm, Lease, NumberedAppend, Removal, RemovalKind, Storage};
 use icecore_core::{Position, RecordedEvent, Revision, StreamName};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,6 +46,20 @@ pub async fn appends_are_visible_in_order_when_the_commit_is_answered(storage: &
             check_scope(storage, &Scope::Stream(stream_name(stream)), &writer.events).await;
         }
     }
+}
+
+/// An engine that has room says so, to whoever asks and however much is in it.
+pub async fn a_store_with_room_admits_writes(storage: &dyn Storage) {
+    storage.admits_writes().unwrap();
+    let mut writer = Writer::lead(storage).await;
+    writer.append("order-1", 3).await;
+    storage.admits_writes().unwrap();
+    let removed = vec![Removal {
+        position: Position::FIRST,
+        kind: RemovalKind::Payload,
+    }];
+    storage.remove(&writer.lease, removed).await.unwrap();
+    storage.admits_writes().unwrap();
 }
 
 /// The identity of a store does not hang on what is in it or who leads it.

@@ -46,6 +46,18 @@ real-log file: release
 torture kills="1000" seed="1": release
     {{target}}/icecore-xtask torture --binary {{target}}/icecore --kills {{kills}} --seed {{seed}}
 
+# Cut the engine's power at random moments of recordings, each trial twice; `--help` lists what can be set
+power-cut *options: disk-trials
+    {{target}}/icecore-disk-trials power-cut {{options}}
+
+# Let each system call of a small workload fail in turn
+faults *options: disk-trials
+    {{target}}/icecore-disk-trials faults {{options}}
+
+# The program that tries the engine out on bad disks
+disk-trials:
+    cargo build --release --package icecore-disk-trials
+
 # The README's commands with the release binary
 readme: release
     {{target}}/icecore-xtask readme --binary {{target}}/icecore

@@ -50,6 +50,8 @@ const DRAWING: &[Crate] = &[
     arrows("client", &["wire"], &["testing"]),
     arrows("cli", &["client", "server"], &["testing"]),
     arrows("testing", &["client", "server"], &[]),
+    // It watches the engine alone: a server around it would add writes of its own.
+    arrows("disk-trials", &["storage", "storage-sled"], &[]),
     // The contract of storage is shown over the wire, and what no client says in the wire's own words.
     arrows("tests", &["client"], &["storage", "testing", "wire"]),
     arrows("xtask", &["client", "tests"], &[]),

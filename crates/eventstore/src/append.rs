@@ -20,6 +20,9 @@ use tokio::sync::{oneshot, watch};
 /// about something that changed meanwhile, so this takes a very busy store.
 const ROUNDS_MAX: usize = 32;
 
+/// Up to this size an append does not wait for its turn among large ones.
+const SMALL_APPEND_BYTES_MAX: usize = 64 * 1_024;
+
 /// An append that the writer has and has not answered yet.
 pub struct PendingAppend {
     store: EventStore,
@@ -145,8 +148,9 @@ impl EventStore {
         pending.written().await
     }
 
-    async fn hand_over(&self, append: Append, mode: Mode, room: Room) -> Result<PendingAppend> {
+    async fn hand_over(&self, append: Append, mode: Mode, mut room: Room) -> Result<PendingAppend> {
         check_metadata(&append)?;
+        self.wait_for_turn(&append, &mut room).await?;
         let mut submission = Box::new(Submission::new(append, mode, room));
         self.read_evidence(&mut submission).await?;
         submission.append = submission.append.detached();
@@ -157,6 +161,18 @@ impl EventStore {
             leads,
             answer: self.send(submission).await?,
         })
+    }
+
+    /// A large append waits until there are not too many others before the writer. What stands there
+    /// is written in its order, so it is what a small append has to wait for.
+    async fn wait_for_turn(&self, append: &Append, room: &mut Room) -> Result<()> {
+        if append.size() > SMALL_APPEND_BYTES_MAX {
+            let bytes = append.size().min(self.config().queue_bytes);
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let turn = self.turns().acquire_many_owned(bytes).await;
+            room.add(turn.map_err(|_| stopped())?);
+        }
+        Ok(())
     }
 
     async fn send(&self, submission: Box<Submission>) -> Result<oneshot::Receiver<Answer>> {

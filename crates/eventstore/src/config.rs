@@ -12,6 +12,9 @@ pub struct StoreConfig {
     pub in_flight_bytes: usize,
     /// Appends that wait for the writer.
     pub queue_appends: usize,
+    /// Bytes of large appends that stand before the writer at a time; the others wait beside the
+    /// queue, so that small appends need not wait for all of them.
+    pub queue_bytes: usize,
     /// Bytes of events that one commit gathers; a larger append is a commit of its own.
     pub group_bytes: usize,
     /// Appends that one commit gathers.
@@ -44,6 +47,7 @@ impl Default for StoreConfig {
         Self {
             in_flight_bytes: APPEND_BYTES_MAX + MESSAGE_BYTES_MAX,
             queue_appends: 4_096,
+            queue_bytes: 8 * 1_024 * 1_024,
             group_bytes: 4 * 1_024 * 1_024,
             group_appends: 4_096,
             ring_bytes: 32 * 1_024 * 1_024,

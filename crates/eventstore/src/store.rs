@@ -56,6 +56,7 @@ struct Inner {
     ids: Ids,
     requests: mpsc::Sender<Request>,
     admission: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
     leads: watch::Receiver<u64>,
     lease: watch::Receiver<Arc<Lease>>,
@@ -107,6 +108,7 @@ impl EventStore {
             ring,
             states,
             admission: Arc::new(Semaphore::new(config.in_flight_bytes())),
+            turns: Arc::new(Semaphore::new(config.queue_bytes)),
             subscribers: Arc::new(Subscribers::new(
                 config.subscriptions_max,
                 metrics.subscriptions.clone(),
@@ -257,6 +259,11 @@ impl EventStore {
     /// The right to take something out of the storage, as long as this store leads.
     pub(crate) fn lease(&self) -> Arc<Lease> {
         Arc::clone(&self.inner.lease.borrow())
+    }
+
+    /// Bytes of large appends that may stand before the writer.
+    pub(crate) fn turns(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.turns)
     }
 
     pub(crate) fn storage(&self) -> &dyn Storage {

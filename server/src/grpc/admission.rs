@@ -2,8 +2,8 @@
 //! message that begins. Each message of `icecore.v1` passes here as bytes; the size stands in front of
 //! it (gRPC's five-byte prefix: a flag and a big-endian length).
 //!
-//! Room is taken for appends and imports, and kept until they are answered. All messages are held to
-//! the size limit.
+//! Room is taken for appends and imports, and kept until they are answered. Small ones have some room
+//! of their own and do not wait behind large ones. All messages are held to the size limit.
 
 use crate::config::Config;
 use bytes::Bytes;
@@ -26,6 +26,12 @@ use tower::{Layer, Service};
 
 /// Length of the prefix of a gRPC message.
 const PREFIX_BYTES: usize = 5;
+
+/// Up to this size a message is small.
+const SMALL_MESSAGE_BYTES_MAX: usize = 64 * 1_024;
+
+/// Room of small messages, in bytes.
+const SMALL_ROOM_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// Calls whose messages need room.
 const APPENDING: [&str; 3] = [
@@ -65,8 +71,16 @@ impl Admitted {
 /// Puts [`AdmissionBody`] around request bodies.
 #[derive(Clone, Debug)]
 pub(crate) struct AdmissionLayer {
-    room: Arc<Semaphore>,
+    room: Places,
     limits: Limits,
+}
+
+/// Where messages take room.
+#[derive(Clone, Debug)]
+struct Places {
+    /// Small messages only.
+    small: Arc<Semaphore>,
+    all: Arc<Semaphore>,
 }
 
 /// How long things may take.
@@ -84,6 +98,8 @@ impl AdmissionLayer {
             admission: config.admission_timeout,
             message: config.message_timeout,
         };
+        let small = Arc::new(Semaphore::new(SMALL_ROOM_BYTES));
+        let room = Places { small, all: room };
         Self { room, limits }
     }
 }
@@ -124,7 +140,7 @@ where
         let admitted = Admitted::default();
         let room = APPENDING
             .contains(&request.uri().path())
-            .then(|| Arc::clone(&self.layer.room));
+            .then(|| self.layer.room.clone());
         request.extensions_mut().insert(admitted.clone());
         let limits = self.layer.limits;
         let request = request.map(|body| {
@@ -156,7 +172,7 @@ struct AdmissionBody<B> {
     /// A frame that waits for room, and how much of it was looked at.
     held_back: Option<(Bytes, usize)>,
     /// Where room is taken; `None` for calls that need none.
-    room: Option<Arc<Semaphore>>,
+    room: Option<Places>,
     limits: Limits,
     waiting: Option<Acquiring>,
     /// When the message that has room must be there.
@@ -221,7 +237,7 @@ impl<B> AdmissionBody<B> {
             at = looked_at;
             match (needs, &self.room) {
                 (Some(bytes), Some(room)) => {
-                    self.waiting = Some(acquire(Arc::clone(room), bytes, self.limits.admission));
+                    self.waiting = Some(acquire(room.clone(), bytes, self.limits.admission));
                 }
                 _ => return Poll::Ready(Ok(data)),
             }
@@ -258,10 +274,16 @@ fn stalled(limit: Duration) -> Status {
     )))
 }
 
-fn acquire(room: Arc<Semaphore>, bytes: usize, timeout: Duration) -> Acquiring {
+fn acquire(room: Places, bytes: usize, timeout: Duration) -> Acquiring {
     let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
     Box::pin(async move {
-        match tokio::time::timeout(timeout, room.acquire_many_owned(permits)).await {
+        let Places { small, all } = room;
+        if bytes <= SMALL_MESSAGE_BYTES_MAX
+            && let Ok(permit) = small.try_acquire_many_owned(permits)
+        {
+            return Ok(permit);
+        }
+        match tokio::time::timeout(timeout, all.acquire_many_owned(permits)).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) => Err(status::from_error(Error::unavailable(
                 "the server is stopping",
@@ -327,108 +349,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures::FutureExt;
-    use futures::StreamExt;
-    use futures::stream::{iter, pending};
-    use http_body_util::{BodyExt, StreamBody};
-    use std::convert::Infallible;
-
-    /// A gRPC message of this many bytes behind its prefix.
-    fn message(bytes: usize) -> Vec<u8> {
-        let length = u32::try_from(bytes).unwrap().to_be_bytes();
-        [vec![0], length.to_vec(), vec![7; bytes]].concat()
-    }
-
-    /// A body whose data comes in these frames.
-    fn admitting<S>(frames: S, room: &Arc<Semaphore>) -> AdmissionBody<StreamBody<S>> {
-        AdmissionBody {
-            inner: Box::pin(StreamBody::new(frames)),
-            prefix: Vec::new(),
-            message_left: 0,
-            held_back: None,
-            room: Some(Arc::clone(room)),
-            limits: Limits {
-                admission: Duration::from_secs(1),
-                message: Duration::from_secs(10),
-            },
-            waiting: None,
-            deadline: None,
-            admitted: Admitted::default(),
-        }
-    }
-
-    type Frames = futures::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>;
-
-    /// A body whose data comes in pieces of `piece` bytes.
-    fn body(data: &[u8], piece: usize, room: &Arc<Semaphore>) -> AdmissionBody<StreamBody<Frames>> {
-        let frames: Vec<_> = data
-            .chunks(piece)
-            .map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))))
-            .collect();
-        admitting(iter(frames), room)
-    }
-
-    #[tokio::test]
-    async fn each_message_takes_its_room_however_its_bytes_come() {
-        let data = [message(10), message(0), message(300)].concat();
-        for piece in [1, 2, 5, 6, 7, 100, 1_000] {
-            let room = Arc::new(Semaphore::new(1_000));
-            let body = body(&data, piece, &room);
-            let admitted = body.admitted.clone();
-            let passed = body.collect().await.unwrap().to_bytes();
-            assert_eq!(passed, data, "in pieces of {piece}");
-            assert_eq!(room.available_permits(), 1_000 - 310);
-            let sizes: Vec<_> = std::iter::from_fn(|| admitted.take())
-                .map(|permit| permit.num_permits())
-                .collect();
-            assert_eq!(sizes, [10, 0, 300]);
-            assert_eq!(room.available_permits(), 1_000);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_message_waits_for_room_and_is_turned_away_at_last() {
-        let room = Arc::new(Semaphore::new(100));
-        let taken = Arc::clone(&room).acquire_many_owned(60).await.unwrap();
-        let data = message(50);
-        let mut waiting = body(&data, 20, &room);
-        assert!(waiting.frame().now_or_never().is_none(), "there is no room");
-        drop(taken);
-        assert!(waiting.frame().await.unwrap().is_ok());
-
-        let mut turned_away = body(&message(60), 20, &room);
-        let status = turned_away.frame().await.unwrap().unwrap_err();
-        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
-    }
-
-    #[tokio::test]
-    async fn a_message_over_the_limit_is_refused_by_its_prefix() {
-        let room = Arc::new(Semaphore::new(100));
-        let length = u32::try_from(MESSAGE_BYTES_MAX + 1).unwrap().to_be_bytes();
-        let prefix = [vec![0], length.to_vec()].concat();
-        let status = body(&prefix, 5, &room).frame().await.unwrap().unwrap_err();
-        assert_eq!(status.code(), tonic::Code::InvalidArgument);
-        assert!(status.message().contains("message"), "{}", status.message());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_message_that_stalls_gives_its_room_back() {
-        let room = Arc::new(Semaphore::new(100));
-        let begun = Bytes::copy_from_slice(&message(50)[..20]);
-        let frames = iter([Ok::<_, Infallible>(Frame::data(begun))]).chain(pending());
-        let mut body = admitting(frames, &room);
-        assert!(body.frame().await.unwrap().is_ok());
-        assert_eq!(room.available_permits(), 50);
-        let status = body.frame().await.unwrap().unwrap_err();
-        assert_eq!(status.code(), tonic::Code::Unavailable);
-        assert!(
-            status.message().contains("did not come"),
-            "{}",
-            status.message()
-        );
-        drop(body);
-        assert_eq!(room.available_permits(), 100);
-    }
-}
+mod tests;

@@ -3,11 +3,14 @@
 use crate::support::{
     Any, NoStream, TestStore, append, exact, name, open, open_with, outcome, settle,
 };
-use icecore_core::{Append, Appended, DeleteKind, Error, ExpectedRevision, Result, Revision};
+use icecore_core::{
+    Append, Appended, DeleteKind, Error, EventData, ExpectedRevision, Result, Revision,
+};
 use icecore_eventstore::StoreConfig;
 use std::sync::Arc;
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_64_writers_exactly_one_wins_each_revision() {
@@ -150,4 +153,36 @@ async fn ids_that_were_read_before_the_last_of_them_was_written_are_read_again()
         task.await.unwrap().unwrap();
     }
     assert_eq!(outcome(&retry.await.unwrap()), "ok 1@5");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_append_does_not_wait_for_all_large_ones() {
+    const LARGE: usize = 100_000;
+    let config = StoreConfig {
+        queue_bytes: LARGE,
+        ..StoreConfig::default()
+    };
+    let store = open_with(config).await;
+    let large = |id| {
+        let data = vec![b'1'; LARGE];
+        let event = EventData::json(Uuid::from_u128(id), "T", data).unwrap();
+        Append::to_stream(name("large"), Any, vec![event]).unwrap()
+    };
+    store.storage.hold();
+    // The first one is in flight, the others wait until it is answered.
+    let mut sent = Vec::new();
+    for id in 1..=5 {
+        sent.push(send(&store, large(id)).await);
+    }
+    let small = send(&store, append("small", NoStream, &[10])).await;
+    store.storage.release_all();
+    assert_eq!(outcome(&small.await.unwrap()), "ok 0@2");
+    for (task, at) in sent.into_iter().zip([1, 3, 4, 5, 6]) {
+        let appended = task.await.unwrap().unwrap();
+        assert_eq!(
+            appended.last_position.get(),
+            at,
+            "large ones keep their order"
+        );
+    }
 }

@@ -42,7 +42,7 @@ release:
 real-log file: release
     {{target}}/icecore-xtask real-log --binary {{target}}/icecore {{file}}
 
-# Kill the release binary under load, so often, and compare every event; a seed repeats the schedule
+# Kill the release binary under load, so often, and compare every event; then a crowd that is too large
 torture kills="1000" seed="1": release
     {{target}}/icecore-xtask torture --binary {{target}}/icecore --kills {{kills}} --seed {{seed}}
 

@@ -20,4 +20,4 @@ pub use acceptance::accept;
 pub use binary::{build, icecore};
 pub use log::{LogEvent, write_log};
 pub use process::{Icecore, ServerProcess};
-pub use torture::{Kills, Survived};
+pub use torture::{Kills, Overload, Survived, Withstood};

@@ -43,7 +43,8 @@ enum Verb {
         #[command(flatten)]
         binary: Binary,
     },
-    /// Kill the release binary under load, again and again, and compare every event
+    /// Kill the release binary under load, again and again, and compare every event; then put it
+    /// under more load than it takes
     Torture {
         #[command(flatten)]
         torture: torture::Torture,

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use icecore_tests::{Icecore, Kills};
+use icecore_tests::{Icecore, Kills, Overload};
 use std::time::Instant;
 
 /// How long it goes on.
@@ -22,11 +22,14 @@ impl Torture {
     pub(crate) async fn run(self, icecore: &Icecore) -> Result<()> {
         let Self { kills, seed } = self;
         let since = Instant::now();
-        println!("torture: {kills} kills, seed {seed}");
+        println!("{kills} kills, seed {seed}");
         let kills = Kills { kills, seed };
         let told = |so_far: &_| println!("{:>5} s  {so_far}", since.elapsed().as_secs());
         let survived = kills.run(icecore, told).await?;
-        println!("torture: {survived}");
+        println!("overload");
+        let withstood = Overload::FULL.run(icecore).await?;
+        println!("torture: seed={seed} {survived}");
+        println!("overload: {withstood}");
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod crashes;
 mod exports;
 mod identity;
 mod memory;
+mod overload;
 mod shutdown;
 mod starting;
 

@@ -11,4 +11,5 @@ mod metrics;
 mod serve;
 
 pub use config::{Config, Engine};
+pub use icecore_eventstore::TreeKey;
 pub use serve::{ServeError, serve};

@@ -2,8 +2,8 @@
 //! that command.
 
 use crate::commands::{
-    append, categories, completions, delete, demo, export, import, metadata, read, serve, stats,
-    stream, streams, subscribe, truncate,
+    append, categories, completions, delete, demo, erase, export, import, metadata, proof, read,
+    scavenge, serve, stats, stream, streams, subscribe, truncate,
 };
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
@@ -82,6 +82,9 @@ pub(crate) enum Command {
     Metadata(metadata::MetadataArgs),
     Truncate(truncate::TruncateArgs),
     Delete(delete::DeleteArgs),
+    Erase(erase::EraseArgs),
+    Scavenge(scavenge::ScavengeArgs),
+    Proof(Box<proof::ProofArgs>),
     Import(import::ImportArgs),
     Export(Box<export::ExportArgs>),
     Stats(stats::StatsArgs),
@@ -237,7 +240,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
-        _ => return Err("it is no time like 500ms, 5s or 2m".to_owned()),
+        "h" => 3_600_000,
+        _ => return Err("it is no time like 500ms, 5s, 2m or 24h".to_owned()),
     };
     let number: u64 = number
         .parse()
@@ -354,7 +358,8 @@ mod tests {
     fn times_carry_their_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "5", "s", "1h", "-1s", "99999999999999999999s"] {
+        assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
+        for bad in ["", "5", "s", "1d", "-1s", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

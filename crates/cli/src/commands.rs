@@ -5,10 +5,13 @@ pub(crate) mod categories;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod demo;
+pub(crate) mod erase;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod metadata;
+pub(crate) mod proof;
 pub(crate) mod read;
+pub(crate) mod scavenge;
 pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod stream;
@@ -49,6 +52,9 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Metadata(args) => metadata::run(args, connection).await,
         Command::Truncate(args) => truncate::run(args, connection).await,
         Command::Delete(args) => delete::run(args, connection).await,
+        Command::Erase(args) => erase::run(args, connection).await,
+        Command::Scavenge(args) => scavenge::run(args, connection).await,
+        Command::Proof(args) => proof::run(*args, connection).await,
         Command::Import(args) => import::run(args, connection).await,
         Command::Export(args) => export::run(*args, connection).await,
         Command::Demo(args) => demo::run(args).await,

@@ -3,9 +3,10 @@
 
 mod units;
 
+use crate::commands::proof::hex_bytes;
 use crate::exit::Usage;
 use anyhow::{Context as _, Result};
-use icecore_server::Engine;
+use icecore_server::{Engine, TreeKey};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use units::{ByteSize, MIB, Span};
@@ -61,6 +62,13 @@ pub(crate) struct Settings {
     /// Subscriptions that may be open at a time; more are refused [default: 4096]
     #[arg(long, env = "ICECORE_SUBSCRIPTIONS_MAX", value_name = "N")]
     subscriptions_max: Option<usize>,
+    /// How long after a scavenge the store looks whether another one is worth it; 0s for never
+    /// [default: 24h]
+    #[arg(long, env = "ICECORE_SCAVENGE_INTERVAL", value_name = "TIME")]
+    scavenge_interval: Option<Span>,
+    /// File with the key that signs tree heads, made by `icecore proof keygen`
+    #[arg(long, env = "ICECORE_SIGNING_KEY", value_name = "FILE")]
+    signing_key: Option<PathBuf>,
     /// How long an append waits for room before it is refused [default: 5s]
     #[arg(long, env = "ICECORE_ADMISSION_TIMEOUT", value_name = "TIME")]
     admission_timeout: Option<Span>,
@@ -135,6 +143,8 @@ impl Settings {
             condition_events: self.condition_events.or(other.condition_events),
             connections_max: self.connections_max.or(other.connections_max),
             subscriptions_max: self.subscriptions_max.or(other.subscriptions_max),
+            scavenge_interval: self.scavenge_interval.or(other.scavenge_interval),
+            signing_key: self.signing_key.or(other.signing_key),
             admission_timeout: self.admission_timeout.or(other.admission_timeout),
             shutdown_timeout: self.shutdown_timeout.or(other.shutdown_timeout),
         }
@@ -225,6 +235,10 @@ impl Settings {
         )?;
         let name = "subscriptions-max";
         set_count(&mut store.subscriptions_max, name, self.subscriptions_max)?;
+        if let Some(Span(interval)) = self.scavenge_interval {
+            store.scavenge_interval = (!interval.is_zero()).then_some(interval);
+        }
+        store.tree_key = self.signing_key.as_deref().map(read_key).transpose()?;
         let name = "connections-max";
         set_count(&mut config.connections_max, name, self.connections_max)?;
         if let Some(Span(timeout)) = self.admission_timeout {
@@ -235,6 +249,13 @@ impl Settings {
         }
         Ok(config)
     }
+}
+
+fn read_key(path: &Path) -> Result<TreeKey> {
+    let wrong = |reason: String| Usage::new(format!("signing-key: {}: {reason}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let secret = hex_bytes("key", text.trim()).map_err(wrong)?;
+    Ok(TreeKey::from_bytes(&secret))
 }
 
 fn check_address(listen: &str) -> Result<()> {
@@ -308,14 +329,24 @@ mod tests {
              sled_cache_bytes = 67108864\nchunk_cache_bytes = '1GiB'\nring_bytes = '5MiB'\n\
              in_flight_bytes = '100MiB'\nid_window_events = 10\ncondition_events = 20\n\
              admission_timeout = '1s'\nshutdown_timeout = '2s'\nindex_run_events = 30\n\
-             connections_max = 40\nsubscriptions_max = 50",
+             connections_max = 40\nsubscriptions_max = 50\nscavenge_interval = '2h'\n\
+             signing_key = 'no key'",
         );
         assert!(
             format!("{settings:?}").matches("Some(").count() >= 15,
             "{settings:?}"
         );
         assert!(!format!("{settings:?}").contains("None"), "{settings:?}");
-        let config = settings.check().unwrap();
+        assert!(refusal(settings.clone()).contains("signing-key: no key: "));
+        let signing_key = None;
+        let config = Settings {
+            signing_key,
+            ..settings
+        }
+        .check()
+        .unwrap();
+        let interval = Some(Duration::from_secs(7_200));
+        assert_eq!(config.server.store.scavenge_interval, interval);
         let Engine::Sled {
             cache_bytes,
             chunk_cache_bytes,

@@ -90,6 +90,9 @@ struct Line<'a> {
     tags: Vec<String>,
     id: Option<String>,
     content_type: Option<String>,
+    /// Said by an export; what is written then is an event without data.
+    #[serde(default, rename = "erased")]
+    _erased: bool,
 }
 
 /// Keeps a `null` apart from a field that is not there.
@@ -263,6 +266,9 @@ pub(crate) fn write_export(to: &mut impl Write, event: &RecordedEvent) -> io::Re
     if event.content_type != implied {
         line.string("content_type", event.content_type.as_str())?;
     }
+    if event.erased {
+        line.raw("erased", b"true")?;
+    }
     line.end()
 }
 
@@ -284,6 +290,9 @@ pub(crate) fn write_event(to: &mut impl Write, event: &RecordedEvent) -> io::Res
     let metadata = Payload::in_one_line(&event.metadata, true);
     line.payload("metadata", "metadata_base64", &metadata)?;
     line.tags(&event.tags)?;
+    if event.erased {
+        line.raw("erased", b"true")?;
+    }
     line.end()
 }
 

@@ -228,6 +228,9 @@ pub(crate) fn time(time: Timestamp, width: u16) -> String {
 
 /// The beginning of the data, or how much there is of what nobody can read.
 fn data(event: &RecordedEvent, width: u16) -> String {
+    if event.erased {
+        return "(erased)".to_owned();
+    }
     let Some(json) = ndjson::json_in_one_line(&event.data, &event.content_type) else {
         let (bytes, content_type) = (event.data.len(), &event.content_type);
         return match bytes {

@@ -7,6 +7,7 @@ mod commands;
 mod demo;
 mod exits;
 mod follow;
+mod maintenance;
 mod serve;
 mod support;
 mod transfer;

@@ -6,6 +6,7 @@
 
 use crate::barrier::Barrier;
 use crate::budget::{Budget, Write};
+use crate::handle::{Alarm, Handle};
 use crate::keys::{log_key, parse_log_key};
 use sled::{Batch, Db, IVec, Tree};
 use std::fs::File;
@@ -30,10 +31,12 @@ impl From<sled::Error> for Fault {
 
 /// The open database.
 pub(crate) struct Engine {
-    log: Tree,
-    runs: Tree,
-    roots: Tree,
-    db: Db,
+    /// Goes first: it has a handle of its own.
+    _alarm: Alarm,
+    log: Handle<Tree>,
+    runs: Handle<Tree>,
+    roots: Handle<Tree>,
+    db: Handle<Db>,
     budget: Mutex<Budget>,
     barrier_passed: Condvar,
     barrier: Barrier,
@@ -62,7 +65,8 @@ pub(crate) struct FlushFigures {
 
 impl Engine {
     pub(crate) fn new(
-        db: Db,
+        db: Handle<Db>,
+        alarm: Alarm,
         file: File,
         barrier: Barrier,
         sync_budget_bytes: usize,
@@ -75,9 +79,10 @@ impl Engine {
             last: AtomicU64::new(0),
         };
         Ok(Self {
-            log: db.open_tree("log")?,
-            runs: db.open_tree("runs")?,
-            roots: db.open_tree("roots")?,
+            _alarm: alarm,
+            log: Handle::new(db.open_tree("log")?),
+            runs: Handle::new(db.open_tree("runs")?),
+            roots: Handle::new(db.open_tree("roots")?),
             db,
             budget: Mutex::new(Budget::new(sync_budget_bytes)),
             barrier_passed: Condvar::new(),

@@ -1,12 +1,15 @@
 //! Opens sled's files with everything around it that sled leaves open: cut-off snapshots, missing
-//! syncs of directories, the check of the barrier.
+//! syncs of directories, damaged settings, errors that it takes for the end, the check of the barrier.
 
 use crate::OpenError;
 use crate::barrier::{self, Barrier};
 use crate::directory::{DataDirectory, sync_directory};
 use crate::engine::Engine;
+use crate::handle::{Alarm, Handle};
+use crate::preread::preread;
 use sled::Db;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,15 +32,19 @@ pub(crate) fn open_engine(
     fs::create_dir_all(&path).map_err(OpenError::io("create", &path))?;
     remove_unfinished_snapshots(&path)?;
     refuse_blobs(&path)?;
+    let segment_bytes = directory.identity().segment_bytes;
+    remove_damaged_settings(&path, segment_bytes)?;
     let config = sled::Config::new()
         .path(&path)
         .cache_capacity(cache_bytes)
         .flush_every_ms(Some(FLUSH_EVERY_MS))
-        .segment_size(directory.identity().segment_bytes);
+        .segment_size(segment_bytes);
+    preread(&path, segment_bytes)?;
     let db = match open_db(&config) {
         Err(Failure::Damaged(reason)) if has_snapshots(&path)? => {
             tracing::warn!(path = %path.display(), reason, "opening again without snapshots");
             set_snapshots_aside(&path, &directory.set_aside())?;
+            preread(&path, segment_bytes)?;
             open_db(&config)
         }
         other => other,
@@ -50,13 +57,16 @@ pub(crate) fn open_engine(
         Failure::Damaged(reason) | Failure::Other(reason) => engine(reason),
     })?;
     let file = sync_files(&path, directory.path())?;
+    let alarm = Alarm::start((*db).clone(), config);
+    let alarm = alarm.map_err(OpenError::io("start a thread for", &path))?;
     let barrier = barrier::check();
     if barrier == Barrier::OwnSync {
         tracing::warn!(
             "sled's own sync is not durable in this program; every flush is followed by another one"
         );
     }
-    Engine::new(db, file, barrier, sync_budget_bytes).map_err(|fault| engine(fault.to_string()))
+    Engine::new(db, alarm, file, barrier, sync_budget_bytes)
+        .map_err(|fault| engine(fault.to_string()))
 }
 
 enum Failure {
@@ -64,10 +74,10 @@ enum Failure {
     Other(String),
 }
 
-fn open_db(config: &sled::Config) -> Result<Db, Failure> {
+fn open_db(config: &sled::Config) -> Result<Handle<Db>, Failure> {
     for _ in 0..LOCK_TRIES {
         match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(Ok(db)) => return Ok(db),
+            Ok(Ok(db)) => return Ok(Handle::new(db)),
             Ok(Err(sled::Error::Io(error)))
                 if error.to_string().contains("could not acquire lock") =>
             {
@@ -129,6 +139,24 @@ fn remove_unfinished_snapshots(sled: &Path) -> Result<(), OpenError> {
         {
             fs::remove_file(&path).map_err(OpenError::io("remove", &path))?;
         }
+    }
+    Ok(())
+}
+
+/// sled writes its settings without a sync, believes them even if their checksum is wrong, and refuses
+/// those that are cut off. They say nothing that we do not know, so sled may write them again.
+fn remove_damaged_settings(sled: &Path, segment_bytes: usize) -> Result<(), OpenError> {
+    const CHECKSUM_BYTES: usize = 4;
+    let path = sled.join("conf");
+    let found = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(OpenError::io("read", &path))?,
+    };
+    let sound = format!("segment_size: {segment_bytes}\nuse_compression: false\nversion: 0.34\n");
+    let body = found.strip_prefix(sound.as_bytes());
+    if body.is_none_or(|checksum| checksum.len() != CHECKSUM_BYTES) {
+        tracing::warn!(path = %path.display(), "the settings of the database are written again");
+        fs::remove_file(&path).map_err(OpenError::io("remove", &path))?;
     }
     Ok(())
 }

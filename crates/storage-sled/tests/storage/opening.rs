@@ -189,6 +189,26 @@ async fn cut_off_snapshots_do_not_keep_a_store_from_opening() {
 }
 
 #[tokio::test]
+async fn damaged_settings_of_the_database_are_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = tiny(directory.path());
+    let last = filled(&config, 10).await;
+    let settings = directory.path().join("sled/conf");
+    let sound = fs::read(&settings).unwrap();
+    let digit = sound.iter().position(u8::is_ascii_digit).unwrap();
+    let mut other = sound.clone();
+    other[digit] ^= 0x01;
+    // Half written, by a crash in the first start; another segment size.
+    for damaged in [&sound[..12], &other] {
+        fs::write(&settings, damaged).unwrap();
+        let storage = open(&config);
+        assert_eq!(*storage.last_position().borrow(), last);
+        drop(storage);
+        assert_eq!(fs::read(&settings).unwrap(), sound);
+    }
+}
+
+#[tokio::test]
 async fn a_database_with_blobs_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());

@@ -1,7 +1,8 @@
 //! The trials and their command line.
 //!
 //! ```text
-//! power_cut, faults    what is tried, and what must hold afterwards
+//! power_cut, faults, flips
+//!                      what is tried, and what must hold afterwards
 //! process, work        the process that opens the real engine; check and history: what it must hold
 //! recorder             what that process does to its files (recording), seen by a tracer (calls, tracer)
 //! image                what a power cut leaves of a recording
@@ -10,6 +11,7 @@
 mod calls;
 mod check;
 mod faults;
+mod flips;
 mod history;
 mod image;
 mod parallel;
@@ -39,6 +41,8 @@ enum Verb {
     PowerCut(power_cut::PowerCut),
     /// Let system calls fail, one after the other, and check that what was acknowledged is there
     Faults(faults::Faults),
+    /// Flip single bits in the files of a closed store, and check that no damage is served as data
+    Flips(flips::Flips),
     /// The process that is tried out
     #[command(hide = true)]
     Work(work::Work),
@@ -49,6 +53,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::PowerCut(power_cut) => power_cut.run(),
         Verb::Faults(faults) => faults.run(),
+        Verb::Flips(flips) => flips.run(),
         Verb::Work(work) => work.run(),
     }
 }

@@ -20,8 +20,11 @@ pub(crate) enum FileCall {
         path: Option<PathBuf>,
         flags: i32,
     },
+    /// `at` as for writes.
     Read {
         descriptor: i32,
+        at: Option<usize>,
+        length: usize,
     },
     /// `at` is where, if the call says so; `pieces` are addresses and lengths in memory.
     Write {
@@ -50,7 +53,7 @@ pub(crate) enum FileCall {
     WeakSync {
         descriptor: i32,
     },
-    /// It may change a file in a way that is not understood.
+    /// It may read or change a file in a way that is not understood.
     Foreign {
         name: &'static str,
         path: Option<PathBuf>,
@@ -78,9 +81,16 @@ impl FileCall {
                 path: path(tracee, here, a),
                 flags: libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
             },
-            libc::SYS_read | libc::SYS_pread64 | libc::SYS_readv | libc::SYS_preadv => {
-                Self::Read { descriptor: fd(a) }
-            }
+            libc::SYS_read => Self::Read {
+                descriptor: fd(a),
+                at: None,
+                length: size(c),
+            },
+            libc::SYS_pread64 => Self::Read {
+                descriptor: fd(a),
+                at: Some(size(d)),
+                length: size(c),
+            },
             libc::SYS_write => Self::Write {
                 descriptor: fd(a),
                 at: None,
@@ -158,6 +168,8 @@ impl FileCall {
             libc::SYS_fallocate => by_descriptor("fallocate", a),
             libc::SYS_copy_file_range => by_descriptor("copy_file_range", c),
             libc::SYS_sendfile => by_descriptor("sendfile", a),
+            libc::SYS_readv => by_descriptor("readv", a),
+            libc::SYS_preadv => by_descriptor("preadv", a),
             libc::SYS_splice => by_descriptor("splice", c),
             libc::SYS_syncfs => by_descriptor("syncfs", a),
             libc::SYS_mmap if is_shared_and_written(c, d) => by_descriptor("mmap", mapped),

@@ -6,14 +6,14 @@
 use super::image::{Cut, Image, Loss};
 use super::parallel;
 use super::process::{Outcome, recorded, unrecorded};
-use super::recorder::{Effect, Fault, Recorded, Target};
+use super::recorder::{Effect, Fault, Target};
 use super::tracer::Exit;
 use super::work::{REFUSED, Work};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use icecore_storage::contract::generate::Random;
 use nix::errno::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -95,6 +95,13 @@ struct Counts {
     bad: u64,
 }
 
+/// A closed store.
+struct Ready {
+    image: Image,
+    /// Where it ends.
+    last: u64,
+}
+
 /// One fault that is tried.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
@@ -112,11 +119,23 @@ impl Faults {
             "without any fault: {}",
             outcome.describe()
         );
-        println!("calls that can fail: {:?}", whole.calls);
-        let trials = self.trials(&whole);
+        // What a process has written it finds in memory, so reads fail in a later one.
+        let ready = Ready {
+            image: Image::of(&place.join("whole"))?,
+            last: whole.recording.promised(whole.recording.steps.len()),
+        };
+        let (outcome, later) = recorded(&self.later(&place, "later", &ready)?, None)?;
+        ensure!(outcome.is_done(), "again: {}", outcome.describe());
+        let mut calls = whole.calls;
+        calls.insert(
+            Target::Reads,
+            later.calls.get(&Target::Reads).copied().unwrap_or(0),
+        );
+        println!("calls that can fail: {calls:?}");
+        let trials = self.trials(&calls);
         let findings = Mutex::new(Findings::default());
         parallel::for_each(self.jobs, &trials, |trial| {
-            let counts = self.try_one(&place, *trial)?;
+            let counts = self.try_one(&place, &ready, *trial)?;
             let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
             findings.kinds.entry(trial.kind).or_default().add(counts);
             Ok(())
@@ -127,13 +146,13 @@ impl Faults {
         Ok(findings.conclude())
     }
 
-    fn trials(&self, whole: &Recorded) -> Vec<Trial> {
+    fn trials(&self, calls: &HashMap<Target, usize>) -> Vec<Trial> {
         let mut trials = Vec::new();
         for (kind, target, effect) in KINDS {
             if self.kind.as_deref().is_some_and(|wanted| wanted != kind) {
                 continue;
             }
-            let calls = whole.calls.get(&target).copied().unwrap_or(0);
+            let calls = calls.get(&target).copied().unwrap_or(0);
             let calls = match self.nth {
                 Some(nth) => nth..nth + 1,
                 None => 0..calls,
@@ -163,17 +182,32 @@ impl Faults {
         })
     }
 
-    fn try_one(&self, place: &Path, trial: Trial) -> Result<Counts> {
+    /// The work of a process that finds a store.
+    fn later(&self, place: &Path, name: &str, ready: &Ready) -> Result<Work> {
+        let work = Work {
+            acknowledged: ready.last,
+            rounds: 1,
+            ..self.work(place, name)?
+        };
+        ready.image.write_to(&work.directory)?;
+        Ok(work)
+    }
+
+    fn try_one(&self, place: &Path, ready: &Ready, trial: Trial) -> Result<Counts> {
         let Trial { kind, fault } = trial;
         let name = format!("{kind}-{}", fault.nth);
-        let work = self.work(place, &name)?;
+        let work = match fault.target {
+            Target::Reads => self.later(place, &name, ready)?,
+            Target::Writes | Target::Syncs => self.work(place, &name)?,
+        };
         let (outcome, seen) = recorded(&work, Some(fault))?;
+        let promised = seen.recording.promised(seen.recording.steps.len());
         let mut complaints = Vec::new();
         if !outcome.is_done() && outcome.exit != Exit::Code(REFUSED) {
             complaints.push(format!("the process ended with {}", outcome.describe()));
         }
         let again = Work {
-            acknowledged: promised(&seen),
+            acknowledged: promised.max(work.acknowledged),
             groups: 2,
             rounds: 2,
             traced: false,
@@ -211,14 +245,6 @@ fn complain(complaints: &mut Vec<String>, when: &str, outcome: &Outcome) {
     if !outcome.is_done() {
         complaints.push(format!("{when}: {}", outcome.describe()));
     }
-}
-
-/// How far the store had been promised to reach when the process ended.
-fn promised(seen: &Recorded) -> u64 {
-    let recording = &seen.recording;
-    let end = recording.steps.len();
-    let said = ["acknowledged", "found"].map(|word| recording.said(word, end));
-    said.into_iter().flatten().max().unwrap_or(0)
 }
 
 impl Counts {

@@ -72,6 +72,25 @@ impl Image {
         image
     }
 
+    /// What is below a directory now.
+    pub(crate) fn of(root: &Path) -> Result<Self> {
+        let mut image = Self::default();
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(directory) = waiting.pop() {
+            for entry in fs::read_dir(root.join(&directory)).context("list a directory")? {
+                let path = directory.join(entry.context("list a directory")?.file_name());
+                if root.join(&path).is_dir() {
+                    image.directories.push(path.clone());
+                    waiting.push(path);
+                } else {
+                    let bytes = fs::read(root.join(&path)).context("read a file")?;
+                    image.files.insert(path, bytes);
+                }
+            }
+        }
+        Ok(image)
+    }
+
     /// Makes these files below a directory.
     pub(crate) fn write_to(&self, root: &Path) -> Result<()> {
         fs::create_dir_all(root).context("create the directory of an image")?;

@@ -224,9 +224,7 @@ impl Trial<'_> {
             loss: Loss::ALL[usize::try_from(loss).unwrap_or(0)],
             unsynced: self.control.then_some(Path::new(DATABASE)),
         };
-        // What was found at a start has been shown to readers.
-        let promised = ["acknowledged", "found"].map(|word| recording.said(word, cut.at));
-        let promised = promised.into_iter().flatten().max().unwrap_or(0);
+        let promised = recording.promised(cut.at);
         (Image::after(recording, cut, random), promised)
     }
 

@@ -5,7 +5,7 @@
 //! the images then, but the same images are legal a moment later, before anything was synced.
 
 use super::calls::FileCall;
-use super::recording::{Change, Entry, Node, Recording, Step};
+use super::recording::{Change, Entry, FileId, Node, Recording, Step};
 use super::tracer::{Answer, Call, Exit, Tracee, Watcher, run};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -18,6 +18,9 @@ use std::process::Command;
 
 /// Where the process says something: its standard output, which is nobody's.
 const SAYS: i32 = 1;
+
+/// What the system keeps in memory as a whole.
+const PAGE_BYTES: usize = 4_096;
 
 /// Which calls a fault is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +89,8 @@ struct Recorder {
     fault: Option<Fault>,
     calls: HashMap<Target, usize>,
     hit: bool,
+    /// Pages that the process has read or written.
+    in_memory: HashSet<(FileId, usize)>,
     /// Descriptors that are yet to learn of a failed sync: the system tells each of them once.
     to_be_told: HashSet<(Node, i32)>,
     /// Whether that has been found out.
@@ -107,7 +112,9 @@ impl Watcher for Recorder {
         let Some(target) = self.target(tracee, &file_call)? else {
             return Ok(Answer::Ignore);
         };
+        let from_memory = self.reads_memory(tracee, &file_call)?;
         let answer = match self.belated(tracee, &file_call) {
+            _ if from_memory => Answer::Ignore,
             Some(answer) => answer,
             None => self.answer(target, &file_call, call),
         };
@@ -148,6 +155,7 @@ impl Recorder {
             fault,
             calls: HashMap::new(),
             hit: false,
+            in_memory: HashSet::new(),
             to_be_told: HashSet::new(),
             told: false,
             root: root.to_owned(),
@@ -218,7 +226,7 @@ impl Recorder {
                 let changes = is_new || flags & libc::O_TRUNC != 0;
                 changes.then_some(Target::Writes)
             }
-            FileCall::Read { descriptor } => has_node(*descriptor).then_some(Target::Reads),
+            FileCall::Read { descriptor, .. } => has_node(*descriptor).then_some(Target::Reads),
             FileCall::Write { descriptor, .. } | FileCall::SetLength { descriptor, .. } => {
                 has_node(*descriptor).then_some(Target::Writes)
             }
@@ -230,7 +238,7 @@ impl Recorder {
             }
             FileCall::Sync { descriptor } => has_node(*descriptor).then_some(Target::Syncs),
             FileCall::Foreign { name, path } if is_inside(path) => {
-                bail!("a file is changed by `{name}`, which the recorder does not understand")
+                bail!("a file is used with `{name}`, which the recorder does not understand")
             }
             FileCall::WeakSync { .. } | FileCall::Foreign { .. } | FileCall::Other => None,
         };
@@ -249,6 +257,45 @@ impl Recorder {
             Effect::Error(errno) | Effect::ErrorFromNowOn(errno) => Some(Answer::Fail(errno)),
             Effect::Short => None,
         }
+    }
+
+    /// Whether a read finds everything in memory, where the system keeps what the process has read or
+    /// written before. Such a read does not fail. What is read now is in memory from now on.
+    fn reads_memory(&mut self, tracee: &Tracee, call: &FileCall) -> Result<bool> {
+        let (descriptor, at, length) = match call {
+            FileCall::Read {
+                descriptor,
+                at,
+                length,
+            } => (*descriptor, *at, *length),
+            FileCall::Write {
+                descriptor,
+                at: Some(at),
+                pieces,
+            } => {
+                let length = pieces.iter().map(|(_, length)| length).sum();
+                (*descriptor, Some(*at), length)
+            }
+            _ => return Ok(false),
+        };
+        let Some(Node::File(file)) = self.node(tracee, descriptor) else {
+            return Ok(false);
+        };
+        let at = match at {
+            Some(at) => at,
+            None => tracee.offset(descriptor)?,
+        };
+        let is_read = matches!(call, FileCall::Read { .. });
+        let length = if is_read {
+            length.min(tracee.file_length(descriptor)?.saturating_sub(at))
+        } else {
+            length
+        };
+        let mut is_new = false;
+        for block in at / PAGE_BYTES..(at + length).div_ceil(PAGE_BYTES) {
+            is_new |= self.in_memory.insert((file, block));
+        }
+        Ok(is_read && !is_new)
     }
 
     /// Finds who else has the file open whose sync fails now.

@@ -82,7 +82,7 @@ pub(crate) struct Recording {
 
 impl Recording {
     /// The number after `word` in what was said last with it, before a step.
-    pub(crate) fn said(&self, word: &str, before: usize) -> Option<u64> {
+    fn said(&self, word: &str, before: usize) -> Option<u64> {
         self.steps[..before]
             .iter()
             .rev()
@@ -90,6 +90,13 @@ impl Recording {
                 Step::Said(line) => line.strip_prefix(word)?.trim().parse().ok(),
                 _ => None,
             })
+    }
+
+    /// How far the store had been promised to reach before a step: what it found at a start has been
+    /// shown to readers, so that counts as well.
+    pub(crate) fn promised(&self, before: usize) -> u64 {
+        let said = ["acknowledged", "found"].map(|word| self.said(word, before));
+        said.into_iter().flatten().max().unwrap_or(0)
     }
 
     /// The most bytes that were written to the file at `path` and not synced, at any time. What only
@@ -172,5 +179,7 @@ mod tests {
         assert_eq!(recording.said("found", 3), Some(5));
         assert_eq!(recording.said("found", 1), Some(3));
         assert_eq!(recording.said("lost", 2), None);
+        assert_eq!(recording.promised(3), 5);
+        assert_eq!(recording.promised(0), 0);
     }
 }

@@ -79,6 +79,13 @@ impl Tracee {
         std::fs::read_link(format!("/proc/{}/{name}", self.pid)).ok()
     }
 
+    /// How long the file of this descriptor is.
+    pub(crate) fn file_length(&self, descriptor: i32) -> Result<usize> {
+        let path = format!("/proc/{}/fd/{descriptor}", self.pid);
+        let length = std::fs::metadata(path).context("read the length of a file")?;
+        usize::try_from(length.len()).context("the length of a file")
+    }
+
     /// All of its descriptors.
     pub(crate) fn descriptors(&self) -> Result<Vec<i32>> {
         let folder = format!("/proc/{}/fd", self.pid);

@@ -231,4 +231,5 @@ fn an_image_is_written_as_it_is() {
     image.write_to(root.path()).unwrap();
     assert_eq!(fs::read(root.path().join("d/a")).unwrap(), b"1");
     assert_eq!(fs::read(root.path().join("b")).unwrap(), b"");
+    assert_eq!(Image::of(root.path()).unwrap(), image);
 }

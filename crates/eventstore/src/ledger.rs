@@ -4,7 +4,7 @@
 use crate::clock::{Clock, Ids};
 use crate::numbering::{LogEnd, Numbering};
 use crate::recent::Recent;
-use crate::request::{Answer, Evidence, Need, Submission, Written};
+use crate::request::{Answer, Evidence, Mode, Need, Submission, Written};
 use crate::retry::{Retry, RetryCheck};
 use crate::state::{StateCache, StreamRecord, base};
 use crate::window::IdWindow;
@@ -113,7 +113,9 @@ impl Ledger {
         if numbered.events.is_empty() {
             return Ok(Decision::Settled(Answer::Appended(written)));
         }
-        if let Err(error) = room() {
+        if submission.mode != Mode::Act
+            && let Err(error) = room()
+        {
             return Ok(Decision::Settled(Answer::Failed(error)));
         }
         let events: Arc<[RecordedEvent]> = numbered.events.into();

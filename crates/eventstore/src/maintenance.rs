@@ -198,7 +198,7 @@ impl EventStore {
             tags: Vec::new(),
         };
         let append = Append::to_stream(own_stream(stream), ExpectedRevision::Any, vec![event])?;
-        let written = self.write(append, Mode::Verbatim).await?;
+        let written = self.write(append, Mode::Act).await?;
         Ok(written.appended.last_position)
     }
 }

@@ -235,7 +235,7 @@ impl<'a> Numbering<'a> {
             let before = self.events.last().map(|event| event.recorded_at);
             let now = self.end.now.max(self.last_recorded_at);
             return match self.candidate.submission.mode {
-                Mode::Verbatim => Ok((before.unwrap_or(now), None)),
+                Mode::Verbatim | Mode::Act => Ok((before.unwrap_or(now), None)),
                 Mode::Ordinary => Ok((now, None)),
             };
         };

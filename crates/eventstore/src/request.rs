@@ -16,6 +16,9 @@ pub(crate) enum Mode {
     Ordinary,
     /// Events are taken as they are, with the times that they bring.
     Verbatim,
+    /// What the store says about its own work: as it is, and also where there is no room for others,
+    /// since that work gives room back.
+    Act,
 }
 
 /// An append on its way to the writer.

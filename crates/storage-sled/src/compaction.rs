@@ -25,6 +25,19 @@ pub(crate) fn compact(store: &Store, first: u64, last: u64) -> Result<()> {
     })
 }
 
+/// Whether a run names anything that is gone; an earlier compaction may have seen to that.
+fn names_gone(store: &Store, at: usize, gone: &Gone) -> Result<bool, Halt> {
+    let runs = store.index.runs();
+    let mut found = false;
+    runs[at]
+        .for_each(store.run_reader(), |entry| {
+            let mut positions = entry.positions.iter();
+            found = found || positions.any(|position| gone.is_gone(&entry.term, *position));
+        })
+        .map_err(|error| Halt::Damaged(runs[at].info.id, error))?;
+    Ok(found)
+}
+
 fn compact_runs(store: &Store, first: u64, last: u64) -> Result<(), Halt> {
     while store.index.frozen() > 0 {
         step(store)?;
@@ -44,7 +57,7 @@ fn compact_runs(store: &Store, first: u64, last: u64) -> Result<(), Halt> {
         let Ok(gone) = Gone::within(store, run_first, run_last, |_| {}) else {
             continue;
         };
-        if !gone.is_any() {
+        if !gone.is_any() || !names_gone(store, at, &gone)? {
             continue;
         }
         let stop = || store.closing.load(Relaxed);

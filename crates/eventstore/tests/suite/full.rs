@@ -1,7 +1,7 @@
 //! A storage without room for new events: nothing is written, and everything else goes on.
 
 use crate::support::{Any, NoStream, append, exact, name, open, outcome, settle};
-use icecore_core::{DeleteKind, Error, Result, Revision};
+use icecore_core::{DeleteKind, Error, Result, Revision, ScavengeMode};
 use icecore_storage::{Health, Storage};
 use std::time::Duration;
 
@@ -72,4 +72,16 @@ async fn a_storage_that_is_closed_has_not_failed() {
     assert!(matches!(store.storage.health(), Health::Failed(_)));
     let failed = tokio::time::timeout(Duration::from_secs(60), store.failed());
     assert!(failed.await.is_err());
+}
+
+#[tokio::test]
+async fn what_gives_room_back_goes_on() {
+    let store = open().await;
+    store.put("s", NoStream, &[1, 2, 3]).await.unwrap();
+    store.truncate(&name("s"), Revision::new(1)).await.unwrap();
+    store.storage.set_full(true);
+    let done = store.scavenge(ScavengeMode::Remove, |_| true).await;
+    assert_eq!(done.unwrap().removed_events, 1);
+    let erased = store.erase(&name("s"), Revision::new(1), "").await;
+    assert_eq!(erased.unwrap().position.get(), 2);
 }

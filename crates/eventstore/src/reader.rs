@@ -218,7 +218,7 @@ async fn one_stream(
 }
 
 /// The last revision of the stream up to a position.
-async fn last_revision_at(
+pub(crate) async fn last_revision_at(
     store: &EventStore,
     stream: &StreamName,
     tail: StreamTail,

@@ -3,6 +3,7 @@
 //! pace: nothing is queued for it, so nothing can overflow.
 
 use crate::matcher::Matcher;
+use crate::reader::last_revision_at;
 use crate::scan::Scan;
 use crate::state::base;
 use crate::store::EventStore;
@@ -108,7 +109,7 @@ impl Subscription {
             ),
             SubscribeFrom::Stream(stream, start) => {
                 let matcher = Matcher::one_stream(&subscribe.filter)?;
-                let next = first_revision(&store, &stream, start).await?;
+                let next = first_revision(&store, &stream, start, last).await?;
                 let position = if start == Start::End && next != Revision::TOMBSTONE {
                     last.next()
                 } else {
@@ -329,12 +330,15 @@ fn first_position(start: Start<Position>, last: Position) -> Result<Position> {
     }
 }
 
+/// Where a subscription to one stream begins that sees the store end at `end`.
 async fn first_revision(
     store: &EventStore,
     stream: &StreamName,
     start: Start<Revision>,
+    end: Position,
 ) -> Result<Revision> {
-    let state = store.record(&base(stream)).await?.state_of(stream);
+    let record = store.record(&base(stream)).await?;
+    let state = record.state_of(stream);
     let last = state.last_revision();
     if state == StreamState::Tombstoned && stream.is_metadata() {
         // It has ended with its stream and has no tombstone to deliver.
@@ -345,8 +349,18 @@ async fn first_revision(
     match start {
         Start::Beginning => Ok(Revision::FIRST),
         // A tombstone is delivered whatever the start, since it ends the subscription.
-        _ if state == StreamState::Tombstoned => Ok(Revision::TOMBSTONE),
-        Start::End => Ok(last.map_or(Revision::FIRST, Revision::next)),
+        Start::End if state == StreamState::Tombstoned => Ok(Revision::TOMBSTONE),
+        Start::After(after) if state == StreamState::Tombstoned => {
+            Ok(after.next().min(Revision::TOMBSTONE))
+        }
+        // The storage may be ahead: what it has beyond the end is yet to be delivered.
+        Start::End => {
+            let last = match record.tail_of(stream) {
+                Some(tail) => last_revision_at(store, stream, tail, end).await?,
+                None => None,
+            };
+            Ok(last.map_or(Revision::FIRST, Revision::next))
+        }
         Start::After(after) if last.is_some_and(|last| after <= last) => Ok(after.next()),
         Start::After(after) => Err(Error::invalid(
             "after",

@@ -79,6 +79,30 @@ async fn a_subscription_catches_up_and_follows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_a_stream_is_where_readers_see_it() {
+    let store = open().await;
+    store.put("s", NoStream, &[1]).await.unwrap();
+    store.storage.hold();
+    store.storage.fail_next([Some(Fault::Late)]);
+    let writer = store.store.clone();
+    let written = tokio::spawn(async move { writer.append(append("s", Any, &[2])).await });
+    store.storage.release_one();
+    settle().await;
+    assert_eq!(
+        store.storage.last().get(),
+        2,
+        "it is there and not yet shown"
+    );
+    let from_end = stream("s", Start::End);
+    let mut subscription = check(&store, from_end, &["confirmed", "caught up 1"]).await;
+    store.storage.release_all();
+    written.await.unwrap().unwrap();
+    settle().await;
+    store.put("s", exact(1), &[3]).await.unwrap();
+    says(&mut subscription, &["1 2"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_follows_the_ring_hears_caught_up_once() {
     let store = open().await;
     let first = ["confirmed", "caught up 0"];
@@ -141,6 +165,18 @@ async fn a_tombstone_is_delivered_and_ends_the_subscription() {
             check(&store, stream("s", start), &late).await;
         }
         check(&store, stream("$$s", Start::Beginning), &["deleted"]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_to_a_closed_stream_gets_what_was_missed() {
+    for store in stores().await {
+        store.put("s", NoStream, &[1, 2, 3]).await.unwrap();
+        let kind = DeleteKind::Tombstone;
+        store.delete(&name("s"), Any, kind).await.unwrap();
+        let missed = format!("1 2 {}", Revision::TOMBSTONE);
+        let after = stream("s", Start::After(Revision::FIRST));
+        check(&store, after, &["confirmed", &missed, "deleted"]).await;
     }
 }
 

@@ -16,7 +16,6 @@ use icecore_storage::{
 };
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
@@ -219,6 +218,8 @@ pub(crate) enum Fault {
     UnknownAbsent,
     /// So many appends of it are written, and nobody can say so.
     UnknownPart(usize),
+    /// All of it is written; that is said when a second permit is there.
+    Late,
     /// Somebody else leads.
     Fenced,
     /// The engine panics.
@@ -230,7 +231,6 @@ pub(crate) struct FaultyStorage {
     memory: MemoryStorage,
     gate: Semaphore,
     faults: Mutex<VecDeque<Option<Fault>>>,
-    delay: Mutex<Duration>,
     refuses_leases: Mutex<bool>,
     full: Mutex<bool>,
     failed: Mutex<bool>,
@@ -243,7 +243,6 @@ impl FaultyStorage {
             memory: MemoryStorage::new(StoreId::new(Uuid::from_u128(7))),
             gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
             faults: Mutex::default(),
-            delay: Mutex::default(),
             refuses_leases: Mutex::default(),
             full: Mutex::default(),
             failed: Mutex::default(),
@@ -273,10 +272,6 @@ impl FaultyStorage {
     /// What the next commits do; `None` is a good one.
     pub(crate) fn fail_next(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.faults.lock().unwrap().extend(faults);
-    }
-
-    pub(crate) fn delay_commits(&self, delay: Duration) {
-        *self.delay.lock().unwrap() = delay;
     }
 
     /// Whether there is no room for new events.
@@ -322,10 +317,6 @@ impl Storage for FaultyStorage {
     ) -> Committed {
         self.gate.acquire().await.unwrap().forget();
         *self.commits.lock().unwrap() += 1;
-        let delay = *self.delay.lock().unwrap();
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
         let fault = self.faults.lock().unwrap().pop_front().flatten();
         let unknown = Committed::Unknown(Error::internal("the disk is gone"));
         match fault {
@@ -340,6 +331,11 @@ impl Storage for FaultyStorage {
                 unknown
             }
             Some(Fault::UnknownAbsent) => unknown,
+            Some(Fault::Late) => {
+                let committed = self.memory.commit(lease, after, appends).await;
+                self.gate.acquire().await.unwrap().forget();
+                committed
+            }
             Some(Fault::Fenced) => Committed::Fenced,
             Some(Fault::Panic) => panic!("the engine panics, as the test wants it"),
         }

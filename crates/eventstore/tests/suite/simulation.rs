@@ -1,302 +1,282 @@
-//! One seed drives a paused runtime, a storage that fails, and clients that append, try again, read,
-//! subscribe and delete. `ICECORE_SIMULATION_SEED` runs one seed alone.
+//! Random clients and subscribers against a store whose storage is slow and fails, and that is stopped,
+//! killed and started again. What they hear is recorded and held to the log in the end, by the model.
+//!
+//! A failure prints its seed. `ICECORE_SIMULATION_SEED=N` runs that one alone,
+//! `ICECORE_SIMULATION_SEEDS=N` runs so many; `just simulate` does both, and builds the runtime so that
+//! a seed gives the same run again to the last step. Without that, operations and faults are the same,
+//! and the order in which some tasks wake is not.
 
-use crate::support::{
-    Any, Fault, NoStream, SoftDeleted, StreamExists, TestStore, append_to, check_log, condition,
-    events, name, open_with, settle,
-};
-use futures::StreamExt;
-use icecore_core::{
-    Append, Appended, DeleteKind, Error, ExpectedRevision, Filter, Position, Read, RecordedEvent,
-    Start, Subscribe, SubscribeFrom, SubscriptionMessage,
-};
-use icecore_eventstore::{EventStore, StoreConfig};
-use icecore_storage::contract::generate::Random;
-use std::collections::HashMap;
+mod engine;
+mod medium;
+mod world;
+
+use crate::support::settle;
+use fastrand::Rng;
+use icecore_eventstore::StoreConfig;
+use icecore_model::{Model, Outcome, Recorder, Workload, check, follow, run_client};
+use medium::{Medium, Weather};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use world::{Ending, World};
 
+/// How many seeds an ordinary run tries.
 const SEEDS: u64 = 200;
-const CLIENTS: u64 = 4;
-const STEPS: usize = 25;
-const STREAMS: usize = 4;
 
-/// What the clients were told.
-#[derive(Default)]
-struct Told {
-    acknowledged: Vec<(Append, Appended)>,
-    refused: Vec<Append>,
-    unknown: Vec<Append>,
+/// How large a run is.
+struct Size {
+    clients: u64,
+    steps: usize,
+    streams: usize,
+    followers: u64,
 }
-
-type Shared = Arc<Mutex<Told>>;
 
 #[test]
-fn whatever_fails_nothing_is_lost_doubled_or_torn() {
-    let one = std::env::var("ICECORE_SIMULATION_SEED").ok();
-    let seeds = match one.and_then(|seed| seed.parse().ok()) {
+fn whatever_fails_histories_are_as_promised() {
+    let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    let seeds = match number("ICECORE_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..SEEDS,
+        None => 0..number("ICECORE_SIMULATION_SEEDS").unwrap_or(SEEDS),
     };
+    let mut total = Tally::default();
     for seed in seeds {
         let run = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .unwrap();
-            let limit = Duration::from_secs(3_600);
-            runtime.block_on(async {
-                let simulated = tokio::time::timeout(limit, simulate(seed));
-                simulated.await.expect("somebody waits for ever");
-            });
+            paused_runtime(seed).block_on(simulate(seed))
         }));
-        assert!(
-            run.is_ok(),
-            "seed {seed}: set ICECORE_SIMULATION_SEED={seed} to see it alone"
-        );
+        let Ok(tally) = run else {
+            panic!("seed {seed}: set ICECORE_SIMULATION_SEED={seed} to see it alone");
+        };
+        total.add(&tally);
+    }
+    println!("{total:?}");
+    // A run in which nothing happens shows nothing.
+    if total.runs >= SEEDS {
+        let Tally {
+            faults, restarts, ..
+        } = total;
+        assert!(faults > total.runs && restarts > total.runs, "{total:?}");
+        assert!(total.appended > 20 * total.runs, "{total:?}");
+        assert!(total.refused > 5 * total.runs, "{total:?}");
+        assert!(total.unknown > total.runs, "{total:?}");
     }
 }
 
-async fn simulate(seed: u64) {
-    let mut random = Random::new(seed);
-    let pick = |random: &mut Random, choices: &[usize]| choices[random.below(choices.len())];
-    let config = StoreConfig {
-        ring_bytes: pick(&mut random, &[0, 1_500, 1 << 20]),
-        id_window_events: pick(&mut random, &[1_000, 1_000, 1_000_000]),
-        stream_states: pick(&mut random, &[1, 4, 1_000]),
-        group_appends: pick(&mut random, &[1, 3, 1_000]),
-        queue_appends: pick(&mut random, &[1, 100]),
-        ..StoreConfig::default()
+#[test]
+fn histories_of_several_threads_are_as_promised() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build();
+    let runtime = runtime.expect("a runtime can be had");
+    for seed in 0..20 {
+        let weather = Weather {
+            slowness: Duration::from_millis(1),
+            ..Weather::CALM
+        };
+        let medium = Medium::new(seed, weather);
+        let world = World::new(Arc::clone(&medium), config(&mut Rng::with_seed(seed)));
+        let size = Size {
+            clients: 6,
+            steps: 40,
+            streams: 4,
+            followers: 4,
+        };
+        let tally = runtime.block_on(run(seed, &medium, &world, &size));
+        assert!(tally.appended > 20, "seed {seed}: {tally:?}");
+    }
+}
+
+/// A runtime whose time stands still unless everybody waits. In which order it wakes those who wait for
+/// the same is its own random choice, which has a seed only with `--cfg tokio_unstable`.
+fn paused_runtime(seed: u64) -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+    #[cfg(not(tokio_unstable))]
+    let _ = seed;
+    let built = builder.enable_time().start_paused(true).build();
+    built.expect("a runtime can be had")
+}
+
+/// What has happened, in numbers.
+#[derive(Debug, Default)]
+struct Tally {
+    runs: u64,
+    events: u64,
+    appended: u64,
+    refused: u64,
+    unknown: u64,
+    connections: u64,
+    faults: u64,
+    restarts: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.runs += 1;
+        self.events += other.events;
+        self.appended += other.appended;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.connections += other.connections;
+        self.faults += other.faults;
+        self.restarts += other.restarts;
+    }
+}
+
+async fn simulate(seed: u64) -> Tally {
+    let mut random = Rng::with_seed(seed);
+    let weather = Weather {
+        bad_commits: [0, 5, 12, 30][random.usize(0..4)],
+        bad_reads: [0, 0, 40, 150][random.usize(0..4)],
+        slowness: Duration::from_millis([0, 1, 8][random.usize(0..3)]),
     };
-    let store = open_with(config).await;
-    plan_faults(&store, &mut random);
-    let told = Shared::default();
-    let followed = Arc::new(Mutex::new(Vec::new()));
-    let followers: Vec<_> = (0..2u64)
-        .map(|n| tokio::spawn(follow(store.store.clone(), Arc::clone(&followed), n)))
+    let medium = Medium::new(seed, weather);
+    let world = World::new(Arc::clone(&medium), config(&mut random));
+    let size = Size {
+        clients: random.u64(2..6),
+        steps: 40,
+        streams: random.usize(1..7),
+        followers: 4,
+    };
+    let limit = Duration::from_secs(3_600);
+    let run = tokio::time::timeout(limit, run(seed, &medium, &world, &size));
+    run.await.expect("nobody waits for ever")
+}
+
+fn config(random: &mut Rng) -> StoreConfig {
+    let mut pick = |choices: &[usize]| choices[random.usize(0..choices.len())];
+    StoreConfig {
+        ring_bytes: pick(&[0, 600, 3_000, 1 << 20]),
+        stream_states: pick(&[1, 4, 1_000]),
+        group_appends: pick(&[1, 3, 1_000]),
+        group_bytes: pick(&[1, 1 << 20]),
+        queue_appends: pick(&[1, 100]),
+        checkpoint_events: pick(&[1, 7, 1_000]) as u64,
+        ..StoreConfig::default()
+    }
+}
+
+/// Lets clients, followers and the one who restarts the store go at it, then checks what they heard.
+async fn run(seed: u64, medium: &Arc<Medium>, world: &World, size: &Size) -> Tally {
+    world.start().await;
+    let recorder = Recorder::default();
+    let followers: Vec<_> = (0..size.followers)
+        .map(|number| Follower::start(seed, number, world, size.streams, &recorder))
         .collect();
-    let clients: Vec<_> = (0..CLIENTS)
+    let clients: Vec<_> = (0..size.clients)
         .map(|client| {
-            let random = Random::new(seed * 1_000 + client);
-            tokio::spawn(act(store.store.clone(), random, client, Arc::clone(&told)))
+            let workload = Workload::new(seed, client, size.streams);
+            let client = run_client(world.clone(), workload, size.steps, recorder.clone());
+            tokio::spawn(client)
         })
         .collect();
+    let keeper = tokio::spawn(keep(world.clone(), Rng::with_seed(!seed)));
     for client in clients {
-        client.await.unwrap();
+        client.await.expect("a client does not panic");
     }
-    store.close().await.unwrap();
+    medium.set_weather(Weather::CALM);
+    keeper.abort();
+    drop(keeper.await);
+    world.end(Ending::Stopped).await;
+    world.start().await;
+    let complaints = medium.complaints();
+    assert!(complaints.is_empty(), "{complaints:?}");
+    let log = medium.log().await;
+    let model = Model::of(&log);
     for follower in followers {
-        follower.await.unwrap();
+        follower.finish(&model).await;
     }
-    let log = store.log().await;
-    check_log(&log);
-    check_told(&log, &told.lock().unwrap());
-    for seen in followed.lock().unwrap().iter() {
-        assert_eq!(*seen, log[..seen.len()], "a subscription is the log");
-    }
-}
-
-fn plan_faults(store: &TestStore, random: &mut Random) {
-    let millis = [0, 1, 20][random.below(3)];
-    store.storage.delay_commits(Duration::from_millis(millis));
-    let fault = |random: &mut Random| match random.below(12) {
-        0 => Some(Fault::UnknownPresent),
-        1 => Some(Fault::UnknownAbsent),
-        2 => Some(Fault::UnknownPart(random.below(3))),
-        3 => Some(Fault::Fenced),
-        _ => None,
+    let history = recorder.history();
+    let violations = check(&history, &log);
+    assert!(
+        violations.is_empty(),
+        "seed {seed}:\n{}",
+        all_of(&violations)
+    );
+    let count = |is: fn(&Outcome) -> bool| {
+        let outcomes = history.writes.iter().map(|write| &write.outcome);
+        outcomes.filter(|outcome| is(outcome)).count() as u64
     };
-    let faults: Vec<_> = (0..60).map(|_| fault(random)).collect();
-    store.storage.fail_next(faults);
+    Tally {
+        runs: 1,
+        events: log.len() as u64,
+        appended: count(|outcome| matches!(outcome, Outcome::Appended(_))),
+        refused: count(|outcome| matches!(outcome, Outcome::Refused(_))),
+        unknown: count(|outcome| matches!(outcome, Outcome::Unknown)),
+        connections: history.connections.len() as u64,
+        faults: medium.faults.load(Ordering::Relaxed).into(),
+        restarts: world.starts() - 1,
+    }
 }
 
-/// One client: acts, tries again what it does not know, and checks after each step what it can see.
-async fn act(store: EventStore, mut random: Random, client: u64, told: Shared) {
-    let mut next_id = u128::from(client + 1) * 1_000_000;
-    for _ in 0..STEPS {
-        match random.below(12) {
+fn all_of(violations: &[icecore_model::Violation]) -> String {
+    let lines = violations.iter().map(ToString::to_string);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Sets the clock, and starts the store again when it has failed, and now and then when it has not.
+async fn keep(world: World, mut random: Rng) {
+    let is_unrest = random.bool();
+    loop {
+        tokio::time::sleep(Duration::from_millis(random.u64(1..20))).await;
+        world.set_clock(&mut random);
+        let ending = match random.u32(0..6) {
+            _ if !world.is_well() => Ending::Killed,
+            0 if is_unrest => Ending::Stopped,
+            1 if is_unrest => Ending::Killed,
+            _ => continue,
+        };
+        world.end(ending).await;
+        world.start().await;
+    }
+}
+
+/// Somebody who follows, and how far he is.
+struct Follower {
+    request: icecore_core::Subscribe,
+    place: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Follower {
+    fn start(seed: u64, number: u64, world: &World, streams: usize, recorder: &Recorder) -> Self {
+        let random = Rng::with_seed(seed ^ (number + 1) << 32);
+        let mut workload = Workload::new(seed, 1_000 + number, streams);
+        let request = match number {
             0 => {
-                let stream = name(&format!("s-{}", random.below(STREAMS)));
-                drop(store.delete(&stream, Any, DeleteKind::Soft).await);
+                let mut all = icecore_core::Subscribe::all();
+                all.filter = icecore_core::Filter::everything();
+                all
             }
-            1 => {
-                let stream = name(&format!("s-{}", random.below(STREAMS)));
-                let json = br#"{"$maxCount":5}"#;
-                drop(store.set_metadata(&stream, Any, json).await);
-            }
-            2 if random.below(8) == 0 => {
-                let stream = name(&format!("s-{}", random.below(STREAMS)));
-                drop(store.delete(&stream, Any, DeleteKind::Tombstone).await);
-            }
-            3 => tokio::time::sleep(Duration::from_millis(5)).await,
-            _ => {
-                let append = some_append(&store, &mut random, &mut next_id).await;
-                send(&store, append, &mut random, &told).await;
-            }
-        }
-        let mut read = Read::all();
-        read.filter = Filter::everything();
-        check_log(&events(&store, read).await.unwrap());
-    }
-}
-
-async fn some_append(store: &EventStore, random: &mut Random, next_id: &mut u128) -> Append {
-    let count = 1 + random.below(2);
-    let first = random.below(STREAMS);
-    let mut streams = Vec::new();
-    for n in 0..count {
-        let stream = format!("s-{}", (first + n) % STREAMS);
-        let last = match store.stream_info(&name(&stream)).await {
-            Ok(info) => info.state.last_revision(),
-            Err(_) => None,
+            _ => workload.subscribe(),
         };
-        let expected = match (random.below(6), last) {
-            (0, _) => NoStream,
-            (1, _) => StreamExists,
-            (2, _) => SoftDeleted,
-            (3 | 4, Some(last)) => ExpectedRevision::Exact(last),
-            (_, _) => Any,
+        let place = Arc::new(AtomicU64::new(0));
+        let (world, recorder) = (world.clone(), recorder.clone());
+        let task = {
+            let (request, place) = (request.clone(), Arc::clone(&place));
+            tokio::spawn(async move { follow(world, request, random, recorder, &place).await })
         };
-        let ids: Vec<_> = (0..=random.below(3) as u128)
-            .map(|n| *next_id + n)
-            .collect();
-        *next_id += 10;
-        streams.push((stream, expected, ids));
-    }
-    let streams: Vec<_> = streams
-        .iter()
-        .map(|(stream, expected, ids)| (stream.as_str(), *expected, &ids[..]))
-        .collect();
-    let mut append = append_to(&streams);
-    if random.below(5) == 0 {
-        append.condition(condition("T", &[], store.last_position().get()));
-    }
-    append.build().unwrap()
-}
-
-/// Sends an append until its outcome is known, sometimes twice at once, sometimes again later.
-async fn send(store: &EventStore, append: Append, random: &mut Random, told: &Shared) {
-    // A stream that is closed meanwhile refuses even what had been written to it.
-    let mut is_uncertain = false;
-    for _ in 0..40 {
-        let result = if random.below(4) == 0 {
-            let again = store.append(append.clone());
-            let (first, second) = tokio::join!(store.append(append.clone()), again);
-            if let (Ok(first), Ok(second)) = (&first, &second) {
-                assert_eq!(first, second, "a retry gets the original answer");
-            }
-            let unknown = |result| matches!(result, &Err(Error::OutcomeUnknown { .. }));
-            is_uncertain |= unknown(&first) || unknown(&second);
-            if first.is_ok() { first } else { second }
-        } else if random.below(10) == 0 {
-            drop(
-                tokio::time::timeout(Duration::from_millis(3), store.append(append.clone())).await,
-            );
-            is_uncertain = true;
-            continue;
-        } else {
-            store.append(append.clone()).await
-        };
-        match result {
-            Ok(appended) => {
-                told.lock().unwrap().acknowledged.push((append, appended));
-                return;
-            }
-            Err(Error::Refused(_)) => {
-                let mut told = told.lock().unwrap();
-                let known = &mut *told;
-                if is_uncertain {
-                    known.unknown.push(append);
-                } else {
-                    known.refused.push(append);
-                }
-                return;
-            }
-            Err(Error::OutcomeUnknown { .. }) => {
-                is_uncertain = true;
-                settle().await;
-            }
-            Err(Error::Unavailable { .. }) => settle().await,
-            Err(error) => panic!("{error}"),
+        Self {
+            request,
+            place,
+            task,
         }
     }
-    told.lock().unwrap().unknown.push(append);
-}
 
-fn check_told(log: &[RecordedEvent], told: &Told) {
-    let places: HashMap<_, _> = log
-        .iter()
-        .map(|event| ((event.stream.clone(), event.id), event))
-        .collect();
-    let places = &places;
-    let written = |append: &Append| -> Vec<_> {
-        append
-            .events()
-            .iter()
-            .map(|event| {
-                let stream = append.streams()[event.stream].stream.clone();
-                places.get(&(stream, event.event.id)).copied()
-            })
-            .collect()
-    };
-    for (append, appended) in &told.acknowledged {
-        let found = written(append);
-        let last = found
-            .last()
-            .unwrap()
-            .expect("what was acknowledged is there");
-        assert!(found.iter().all(Option::is_some), "whole");
-        assert_eq!(last.position, appended.last_position);
-        let first = found[0].unwrap().position.get();
-        assert_eq!(
-            last.position.get() - first + 1,
-            found.len() as u64,
-            "together"
-        );
-    }
-    for append in &told.refused {
-        assert!(
-            written(append).iter().all(Option::is_none),
-            "a refusal wrote nothing: {append:?}"
-        );
-    }
-    for append in &told.unknown {
-        let found = written(append);
-        let count = found.iter().flatten().count();
-        assert!(count == 0 || count == found.len(), "whole or absent");
-    }
-}
-
-/// Follows everything, each time from where it was, until the store ends.
-async fn follow(store: EventStore, all_seen: Arc<Mutex<Vec<Vec<RecordedEvent>>>>, n: u64) {
-    let mut seen: Vec<RecordedEvent> = Vec::new();
-    let mut open = true;
-    while open {
-        let last = seen.last().map_or(Position::START, |event| event.position);
-        let mut subscription = Box::pin(store.subscribe(Subscribe {
-            from: SubscribeFrom::All(Start::After(last)),
-            filter: Filter::everything(),
-            store_id: None,
-        }));
-        let mut messages = 0;
-        while let Some(message) = subscription.next().await {
-            match message {
-                Ok(SubscriptionMessage::Events(events)) => seen.extend(events),
-                Ok(SubscriptionMessage::CaughtUp { position }) => {
-                    assert_eq!(position.get(), seen.len() as u64);
-                }
-                Ok(_) => {}
-                Err(_) => open = false,
-            }
-            messages += 1;
-            if n == 1 && messages % 7 == 0 {
-                // It is slow, and sometimes it connects again.
-                tokio::time::sleep(Duration::from_millis(30)).await;
-                break;
-            }
+    /// Waits until the follower has what it has to get.
+    async fn finish(self, model: &Model) {
+        let last = model.last_delivered(&self.request);
+        while self.place.load(Ordering::SeqCst) < last && !self.task.is_finished() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        settle().await;
+        self.task.abort();
+        if let Err(error) = self.task.await {
+            assert!(error.is_cancelled(), "a follower does not panic: {error}");
         }
     }
-    all_seen.lock().unwrap().push(seen);
 }

@@ -39,7 +39,7 @@ const DRAWING: &[Crate] = &[
     arrows("storage", &[], &["storage"]),
     arrows("wire", &[], &[]),
     arrows("storage-sled", &["storage"], &["storage"]),
-    arrows("eventstore", &["storage"], &["storage"]),
+    arrows("eventstore", &["storage"], &["model", "storage"]),
     arrows("kurrent", &["eventstore"], &[]),
     // `engine.rs` picks the engine, and the health that engines tell is said by HTTP.
     arrows(
@@ -49,9 +49,11 @@ const DRAWING: &[Crate] = &[
     ),
     arrows("client", &["wire"], &["testing"]),
     arrows("cli", &["client", "server"], &["testing"]),
-    arrows("testing", &["client", "server"], &[]),
     // It watches the engine alone: a server around it would add writes of its own.
     arrows("disk-trials", &["storage", "storage-sled"], &[]),
+    // The rules a second time and the checker of histories; only tests hold a store to them.
+    arrows("model", &[], &[]),
+    arrows("testing", &["client", "server"], &["model"]),
     // The contract of storage is shown over the wire, and what no client says in the wire's own words.
     arrows("tests", &["client"], &["storage", "testing", "wire"]),
     arrows("xtask", &["client", "tests"], &[]),

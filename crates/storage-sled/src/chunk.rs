@@ -91,45 +91,20 @@ impl ChunkBuilder {
             Salting::Seed(new_seed())
         };
         self.seeded = true;
-        record::encode(event, salting, mark, self.base, scratch, &mut self.raw);
+        record::encode_event(event, salting, mark, self.base, scratch, &mut self.raw);
         self.end_record(scratch.len() + event.data.len());
     }
 
-    /// Adds the next record of a chunk as it is, but for its times, which are told by another base.
-    pub(crate) fn push_record(&mut self, (record, mark): (&Record, Mark), scratch: &mut Vec<u8>) {
-        match record {
-            Record::Whole(event, salting) => {
-                self.seeded |= matches!(salting, Salting::Seed(_));
-                record::encode(event, *salting, mark, self.base, scratch, &mut self.raw);
-                self.end_record(scratch.len() + event.data.len());
-            }
-            Record::Erased(event, payload) => {
-                let (event, payload) = (event.clone(), *payload);
-                self.push_content(EntryContent::Erased { event, payload }, mark, scratch);
-            }
-            Record::Removed(leaf) => {
-                self.push_content(EntryContent::Removed { leaf: *leaf }, mark, scratch);
-            }
-        }
-    }
-
-    fn push_content(&mut self, content: EntryContent, mark: Mark, scratch: &mut Vec<u8>) {
-        let position = Position::new(self.first + u64::from(self.count));
-        let entry = LogEntry {
-            position,
-            mark,
-            content,
-        };
-        self.push_entry(&entry, scratch);
-    }
-
-    /// Adds the next entry, with a salt of its own.
-    pub(crate) fn push_entry(&mut self, entry: &LogEntry, scratch: &mut Vec<u8>) {
-        debug_assert_eq!(entry.position.get(), self.first + u64::from(self.count));
+    /// Adds the next record. Its times are told by this chunk's base.
+    pub(crate) fn push_record(&mut self, record: &Record, mark: Mark, scratch: &mut Vec<u8>) {
         let before = self.raw.len();
-        record::encode_entry(entry, self.base, scratch, &mut self.raw);
+        record::encode(record, mark, self.base, scratch, &mut self.raw);
         let length = Input::new(&self.raw[before..]).count();
         self.end_record(length.expect("a record begins with its length"));
+        self.seeded |= matches!(
+            record,
+            Record::Whole(_, Salting::Seed(_)) | Record::Removed(_, Some(_))
+        );
     }
 
     fn end_record(&mut self, length: usize) {
@@ -380,7 +355,7 @@ impl Chunk {
     pub(crate) fn event(&self, position: u64) -> Result<Option<RecordedEvent>, Damage> {
         Ok(match self.record(position)? {
             Record::Whole(event, _) | Record::Erased(event, _) => Some(event),
-            Record::Removed(_) => None,
+            Record::Removed(..) => None,
         })
     }
 
@@ -389,6 +364,12 @@ impl Chunk {
         let (start, end) = self.bound(position)?;
         let record = self.raw.slice(start..end);
         record::decode(&record, Position::new(position), self.base)
+    }
+
+    /// All records with their marks.
+    pub(crate) fn records(&self) -> Result<Vec<(Record, Mark)>, Damage> {
+        let record = |position| Ok((self.record(position)?, self.mark(position)?));
+        (self.first..=self.last()).map(record).collect()
     }
 
     /// All entries, each event with its own salt.
@@ -408,7 +389,10 @@ impl Chunk {
                     EntryContent::Whole { event, salt }
                 }
                 Record::Erased(event, payload) => EntryContent::Erased { event, payload },
-                Record::Removed(leaf) => EntryContent::Removed { leaf },
+                Record::Removed(leaf, new) => {
+                    seed = new.or(seed);
+                    EntryContent::Removed { leaf }
+                }
             };
             Ok(LogEntry {
                 position: Position::new(position),

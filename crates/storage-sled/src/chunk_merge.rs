@@ -104,8 +104,8 @@ fn rebuild(chunks: &[Chunk]) -> Result<ChunkBuilder, Damage> {
     let mut scratch = Vec::new();
     for chunk in chunks {
         for position in chunk.first()..=chunk.last() {
-            let record = (&chunk.record(position)?, chunk.mark(position)?);
-            builder.push_record(record, &mut scratch);
+            let (record, mark) = (chunk.record(position)?, chunk.mark(position)?);
+            builder.push_record(&record, mark, &mut scratch);
         }
     }
     Ok(builder)

@@ -10,7 +10,7 @@
 
 use crate::chunk::ChunkBuilder;
 use crate::engine::{Fault, Writing};
-use crate::record;
+use crate::record::{self, Record};
 use crate::salt::new_seed;
 use crate::store::Store;
 use icecore_core::{Error, LogEntry, Mark, Position, RecordedEvent, Result, Timestamp};
@@ -259,7 +259,10 @@ impl Writer {
             });
             match item {
                 Item::New(event, mark) => chunk.push(event, *mark, new_seed, &mut self.scratch),
-                Item::Kept(entry) => chunk.push_entry(entry, &mut self.scratch),
+                Item::Kept(entry) => {
+                    let record = Record::from(&entry.content);
+                    chunk.push_record(&record, entry.mark, &mut self.scratch);
+                }
             }
         }
         if let Some(last) = current {

@@ -27,19 +27,22 @@
 //! 32      payload hash
 //!
 //! removed
+//!         further flags: 0x10 it has the seed of records after it
+//! 16      seed, only with 0x10
 //! 32      leaf hash
 //! ```
 //!
 //! A seed is shared by the records after it in its chunk, which saves 16 random bytes each; the salt
-//! of an event is derived from it and the position. What erases or removes an event gives all others
-//! of its chunk salts of their own and drops the seed.
+//! of an event is derived from it and the position. What erases an event gives all others of its chunk
+//! salts of their own and drops the seed. What removes one leaves the seed: the leaf hash covers also
+//! the id and the times, of which nothing is left.
 
 use crate::encoding::{Input, put_bytes, put_varint, unzigzag, zigzag};
 use bytes::Bytes;
 use bytestring::ByteString;
 use icecore_core::{
-    ContentType, EntryContent, EventType, Hash, LogEntry, Mark, Position, RecordedEvent, Revision,
-    Salt, StreamName, Tag, Timestamp,
+    ContentType, EntryContent, EventType, Hash, Mark, Position, RecordedEvent, Revision, Salt,
+    StreamName, Tag, Timestamp,
 };
 use uuid::Uuid;
 
@@ -60,8 +63,8 @@ const SALT_OWN: u8 = 0x20;
 /// What a record has besides the event's own fields, at most: lengths, numbers, id.
 const OVERHEAD_BYTES_MAX: usize = 112;
 
-/// What the record of a removed event takes.
-pub(crate) const REMOVED_BYTES: usize = 35;
+/// What the record of a removed event takes at most.
+pub(crate) const REMOVED_BYTES: usize = 51;
 
 /// Where the salt of a whole event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +82,8 @@ pub(crate) enum Salting {
 pub(crate) enum Record {
     Whole(RecordedEvent, Salting),
     Erased(RecordedEvent, Hash),
-    Removed(Hash),
+    /// With the seed of records after it, if it has that.
+    Removed(Hash, Option<Salt>),
 }
 
 /// Stored bytes that cannot be what was written.
@@ -92,8 +96,37 @@ pub(crate) fn size_max(event: &RecordedEvent) -> usize {
     event.size() + OVERHEAD_BYTES_MAX + 2 * event.tags.len()
 }
 
-/// Appends the record of an event. `scratch` is memory to work in.
+/// Appends a record. `scratch` is memory to work in.
 pub(crate) fn encode(
+    record: &Record,
+    mark: Mark,
+    base: Timestamp,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
+    match record {
+        Record::Whole(event, salting) => {
+            return encode_event(event, *salting, mark, base, scratch, out);
+        }
+        Record::Erased(event, payload) => {
+            scratch.clear();
+            scratch.extend_from_slice(&[KIND_ERASED, end_flag(mark)]);
+            put_header(event, base, scratch);
+            scratch.extend_from_slice(&payload.0);
+        }
+        Record::Removed(leaf, seed) => {
+            scratch.clear();
+            let flag = seed.map_or(0, |_| SALT_SEED);
+            scratch.extend_from_slice(&[KIND_REMOVED, end_flag(mark) | flag]);
+            scratch.extend(seed.iter().flat_map(|seed| seed.0));
+            scratch.extend_from_slice(&leaf.0);
+        }
+    }
+    put_bytes(out, scratch);
+}
+
+/// Appends the record of a whole event, as [`encode`] does.
+pub(crate) fn encode_event(
     event: &RecordedEvent,
     salting: Salting,
     mark: Mark,
@@ -122,29 +155,25 @@ pub(crate) fn encode(
     out.extend_from_slice(&event.data);
 }
 
-/// Appends the record of an entry; the salt of a whole event is its own.
-pub(crate) fn encode_entry(
-    entry: &LogEntry,
-    base: Timestamp,
-    scratch: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-) {
-    scratch.clear();
-    match &entry.content {
-        EntryContent::Whole { event, salt } => {
-            return encode(event, Salting::Own(*salt), entry.mark, base, scratch, out);
-        }
-        EntryContent::Erased { event, payload } => {
-            scratch.extend_from_slice(&[KIND_ERASED, end_flag(entry.mark)]);
-            put_header(event, base, scratch);
-            scratch.extend_from_slice(&payload.0);
-        }
-        EntryContent::Removed { leaf } => {
-            scratch.extend_from_slice(&[KIND_REMOVED, end_flag(entry.mark)]);
-            scratch.extend_from_slice(&leaf.0);
+impl From<&EntryContent> for Record {
+    /// The salt of a whole event is its own.
+    fn from(content: &EntryContent) -> Self {
+        match content {
+            EntryContent::Whole { event, salt } => Self::Whole(event.clone(), Salting::Own(*salt)),
+            EntryContent::Erased { event, payload } => Self::Erased(event.clone(), *payload),
+            EntryContent::Removed { leaf } => Self::Removed(*leaf, None),
         }
     }
-    put_bytes(out, scratch);
+}
+
+impl Record {
+    /// No less than it takes.
+    pub(crate) fn size_max(&self) -> usize {
+        match self {
+            Self::Whole(event, _) | Self::Erased(event, _) => size_max(event),
+            Self::Removed(..) => REMOVED_BYTES,
+        }
+    }
 }
 
 fn end_flag(mark: Mark) -> u8 {
@@ -196,14 +225,18 @@ pub(crate) fn decode(
     let known = match kind {
         KIND_WHOLE => FLAG_END | FLAG_CREATED_AT | CONTENT_TYPE | SALT,
         KIND_ERASED => FLAG_END | FLAG_CREATED_AT | CONTENT_TYPE,
-        KIND_REMOVED => FLAG_END,
+        KIND_REMOVED => FLAG_END | SALT_SEED,
         _ => return Err(UNKNOWN_KIND),
     };
     if flags & !known != 0 {
         return Err(UNKNOWN_FLAGS);
     }
     if kind == KIND_REMOVED {
-        return Ok(Record::Removed(fields.last_hash()?));
+        let seed = match fields.salting(flags)? {
+            Salting::Seed(seed) => Some(seed),
+            _ => None,
+        };
+        return Ok(Record::Removed(fields.last_hash()?, seed));
     }
     let event = fields.header(flags, position, base)?;
     if kind == KIND_ERASED {

@@ -356,7 +356,7 @@ fn trim_chunk(store: &Store, chunk: &Chunk, last: u64) -> Result<(), OpenError> 
     for position in chunk.first()..=last {
         let record = chunk.record(position).map_err(damaged)?;
         let mark = chunk.mark(position).map_err(damaged)?;
-        builder.push_record((&record, mark), &mut scratch);
+        builder.push_record(&record, mark, &mut scratch);
     }
     let mut values = builder.encode(store.id, store.value_bytes_max());
     let (Some(value), true) = (values.pop(), values.is_empty()) else {

@@ -8,9 +8,9 @@ use crate::budget::Write;
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::engine::{Fault, replacement};
 use crate::log::{ReadError, corrupted, read_chunk};
-use crate::record::{REMOVED_BYTES, size_max};
+use crate::record::{Record, Salting};
 use crate::store::Store;
-use icecore_core::{EntryContent, Error, LogEntry, Result};
+use icecore_core::{EntryContent, Error, LogEntry, Mark, Position, Result};
 use icecore_storage::{Removal, RemovalKind, Removed};
 use std::sync::{Arc, PoisonError};
 
@@ -29,12 +29,12 @@ pub(crate) fn remove(store: &Store, removals: &[Removal]) -> Result<Removed> {
         let here = rest.partition_point(|removal| removal.position.get() <= chunk.last());
         let change = Change::new(&chunk, &rest[..here.max(1)])?;
         if change.positions > 0 {
-            let new_bytes = rewrite(store, &chunk, parts, &change.entries).map_err(|fault| {
+            removed.positions += change.positions;
+            let new_bytes = rewrite(store, &chunk, parts, change).map_err(|fault| {
                 store.fail(&fault.0);
                 Error::unavailable(fault.0)
             })?;
             store.log.count_stored(bytes, new_bytes);
-            removed.positions += change.positions;
             removed.bytes += bytes.saturating_sub(new_bytes);
         }
         rest = &rest[here.max(1)..];
@@ -70,8 +70,10 @@ pub(crate) fn sealed_chunk(store: &Store, position: u64) -> Result<(Chunk, u16, 
     }
 }
 
-/// The entries of a chunk after a removal.
+/// The records of a chunk after a removal.
 struct Change {
+    records: Vec<(Record, Mark)>,
+    /// The same with a salt for each event, for what has lost its seed or is to be split.
     entries: Vec<LogEntry>,
     positions: u64,
 }
@@ -79,48 +81,95 @@ struct Change {
 impl Change {
     fn new(chunk: &Chunk, removals: &[Removal]) -> Result<Self> {
         let damaged = |damage| corrupted(chunk.first(), damage);
-        let mut entries = chunk.entries().map_err(damaged)?;
-        let mut positions = 0;
+        let mut change = Self {
+            records: chunk.records().map_err(damaged)?,
+            entries: chunk.entries().map_err(damaged)?,
+            positions: 0,
+        };
         for removal in removals {
             let at = removal.position.get().checked_sub(chunk.first());
             let at = at.and_then(|at| usize::try_from(at).ok());
-            let entry = at
-                .and_then(|at| entries.get_mut(at))
-                .ok_or_else(|| Error::internal("removals come in ascending order"))?;
-            let content = match (removal.kind, &entry.content) {
-                (_, EntryContent::Removed { .. })
-                | (RemovalKind::Payload, EntryContent::Erased { .. }) => continue,
-                (RemovalKind::Payload, whole) => whole.clone().into_erased(),
-                (RemovalKind::Event, _) => EntryContent::Removed {
-                    leaf: entry.leaf_hash(),
-                },
-            };
-            entry.content = content;
-            positions += 1;
+            let at = at.filter(|at| *at < change.entries.len());
+            change.apply(
+                at.ok_or_else(|| Error::internal("removals come in ascending order"))?,
+                removal.kind,
+            );
         }
-        Ok(Self { entries, positions })
+        if removals
+            .iter()
+            .any(|removal| removal.kind == RemovalKind::Payload)
+        {
+            change.drop_seeds();
+        }
+        Ok(change)
+    }
+
+    fn apply(&mut self, at: usize, kind: RemovalKind) {
+        let entry = &mut self.entries[at];
+        match (kind, &entry.content) {
+            (_, EntryContent::Removed { .. })
+            | (RemovalKind::Payload, EntryContent::Erased { .. }) => return,
+            (RemovalKind::Payload, whole) => entry.content = whole.clone().into_erased(),
+            (RemovalKind::Event, _) => {
+                let leaf = entry.leaf_hash();
+                entry.content = EntryContent::Removed { leaf };
+                let seed = match self.records[at].0 {
+                    Record::Whole(_, Salting::Seed(seed)) => Some(seed),
+                    _ => None,
+                };
+                self.records[at].0 = Record::Removed(leaf, seed);
+            }
+        }
+        self.positions += 1;
+    }
+
+    /// Each event gets the salt that it has had, and nothing tells those of others any more.
+    fn drop_seeds(&mut self) {
+        let entries = self.entries.iter();
+        self.records = entries
+            .map(|entry| (Record::from(&entry.content), entry.mark))
+            .collect();
     }
 }
 
 /// Writes a chunk anew, in the place of the old one, and returns the bytes that it takes.
-fn rewrite(store: &Store, old: &Chunk, parts: u16, entries: &[LogEntry]) -> Result<u64, Fault> {
-    let builders = split(old, entries, store.config.chunk_bytes);
-    let mut new = Vec::new();
-    for builder in &builders {
-        let mut values = builder.encode(store.id, store.value_bytes_max());
-        let (Some(value), true) = (values.pop(), values.is_empty()) else {
-            return Err(Fault(format!(
-                "the chunk of position {} does not fit one value without its payload",
-                builder.first()
-            )));
-        };
-        new.push((builder.first(), value));
+fn rewrite(store: &Store, old: &Chunk, parts: u16, mut change: Change) -> Result<u64, Fault> {
+    let mut builders = vec![old.builder()];
+    let mut scratch = Vec::new();
+    for (record, mark) in &change.records {
+        builders[0].push_record(record, *mark, &mut scratch);
     }
+    let mut values = builders[0].encode(store.id, store.value_bytes_max());
+    if values.len() > 1 {
+        change.drop_seeds();
+        builders = split(old, &change.records, store.config.chunk_bytes);
+        values.clear();
+        for builder in &builders {
+            values.extend(builder.encode(store.id, store.value_bytes_max()));
+        }
+    }
+    if values.len() != builders.len() {
+        let first = old.first();
+        let reason = format!("the chunk of position {first} does not fit a value any more");
+        return Err(Fault(reason));
+    }
+    put(store, old, parts, builders, values)
+}
+
+fn put(
+    store: &Store,
+    old: &Chunk,
+    parts: u16,
+    builders: Vec<ChunkBuilder>,
+    values: Vec<Vec<u8>>,
+) -> Result<u64, Fault> {
+    let firsts = builders.iter().map(ChunkBuilder::first);
+    let new: Vec<_> = firsts.zip(values).collect();
     let bytes = new.iter().map(|(_, value)| value.len() as u64).sum();
     let chunks = builders
         .into_iter()
-        .map(|builder| Arc::new(builder.into_chunk()))
-        .collect();
+        .map(|builder| Arc::new(builder.into_chunk()));
+    let chunks = chunks.collect();
     let mut writing = store.engine.write_when_admitted(replacement(&new, &[]))?;
     store
         .log
@@ -141,18 +190,17 @@ fn rewrite(store: &Store, old: &Chunk, parts: u16, entries: &[LogEntry]) -> Resu
     Ok(bytes)
 }
 
-/// The entries as one chunk, or as more where their own salts would make it too large.
-fn split(old: &Chunk, entries: &[LogEntry], chunk_bytes: usize) -> Vec<ChunkBuilder> {
+/// The records as more chunks, where one would be too large.
+fn split(old: &Chunk, records: &[(Record, Mark)], chunk_bytes: usize) -> Vec<ChunkBuilder> {
     let mut builders = Vec::new();
     let mut builder = old.builder();
     let mut scratch = Vec::new();
-    for entry in entries {
-        let size = entry.event().map_or(REMOVED_BYTES, size_max);
-        if builder.raw_len() > 0 && builder.raw_len() + size > chunk_bytes {
-            let next = old.builder_at(entry.position);
+    for (position, (record, mark)) in (old.first()..).zip(records) {
+        if builder.raw_len() > 0 && builder.raw_len() + record.size_max() > chunk_bytes {
+            let next = old.builder_at(Position::new(position));
             builders.push(std::mem::replace(&mut builder, next));
         }
-        builder.push_entry(entry, &mut scratch);
+        builder.push_record(record, *mark, &mut scratch);
     }
     builders.push(builder);
     builders

@@ -122,7 +122,7 @@ proptest! {
         }
         let mut rewritten = chunk.builder();
         for entry in &after {
-            rewritten.push_entry(entry, &mut Vec::new());
+            rewritten.push_record(&Record::from(&entry.content), entry.mark, &mut Vec::new());
         }
         let values = rewritten.encode(STORE, VALUE_BYTES_MAX);
         let rewritten = Chunk::decode(&values, STORE, first).unwrap();
@@ -131,12 +131,23 @@ proptest! {
         for (before, after) in before.iter().zip(&after) {
             prop_assert_eq!(before.leaf_hash(), after.leaf_hash());
         }
+        // A removed record may hold the seed of those behind it.
+        let mut with_seed = chunk.records().unwrap();
+        with_seed[0].0 = Record::Removed(before[0].leaf_hash(), Some(SEED));
+        let mut seeded = chunk.builder();
+        for (record, mark) in &with_seed {
+            seeded.push_record(record, *mark, &mut Vec::new());
+        }
+        let values = seeded.encode(STORE, VALUE_BYTES_MAX);
+        let seeded = Chunk::decode(&values, STORE, first).unwrap();
+        prop_assert_eq!(&seeded.entries().unwrap()[1..], &before[1..]);
+        prop_assert_eq!(seeded.records().unwrap(), with_seed);
         // Merging copies records of both kinds of salt.
         let mut merged = rewritten.builder();
         for source in [&rewritten, &chunk] {
             for position in first..=chunk.last() {
                 let record = source.record(position).unwrap();
-                merged.push_record((&record, source.mark(position).unwrap()), &mut Vec::new());
+                merged.push_record(&record, source.mark(position).unwrap(), &mut Vec::new());
             }
         }
         let merged = merged.into_chunk();

@@ -13,6 +13,7 @@ mod exports;
 mod identity;
 mod memory;
 mod overload;
+mod scavenging;
 mod shutdown;
 mod starting;
 

@@ -53,6 +53,7 @@ const DRAWING: &[Crate] = &[
     arrows("disk-trials", &["storage", "storage-sled"], &[]),
     // The rules a second time and the checker of histories; only tests hold a store to them.
     arrows("model", &[], &[]),
+    arrows("fuzzing", &["eventstore", "model", "storage", "wire"], &[]),
     arrows("testing", &["client", "server"], &["model"]),
     // The contract of storage is shown over the wire, and what no client says in the wire's own words.
     arrows("tests", &["client"], &["storage", "testing", "wire"]),
@@ -62,7 +63,10 @@ const DRAWING: &[Crate] = &[
 /// Crates that one crate alone may name.
 const ONLY: &[(&str, &[&str])] = &[
     ("sled", &["storage-sled"]),
-    ("tonic", &["client", "kurrent", "server", "tests", "wire"]),
+    (
+        "tonic",
+        &["client", "fuzzing", "kurrent", "server", "tests", "wire"],
+    ),
     ("serde", &["cli", "client", "tests", "xtask"]),
 ];
 

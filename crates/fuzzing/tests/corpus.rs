@@ -1,0 +1,36 @@
+//! The corpus of the fuzzer, on the stable compiler; and some noise beside it, the same in every run.
+
+use icecore_fuzzing::{TARGETS, run};
+use std::path::Path;
+
+#[test]
+fn the_corpus_harms_nothing() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus");
+    for (target, _) in TARGETS {
+        let folder = corpus.join(target);
+        let files = std::fs::read_dir(&folder);
+        let files = files.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut count = 0;
+        for file in files {
+            let path = file.expect("a folder can be listed").path();
+            println!("{}", path.display());
+            run(target, &std::fs::read(&path).expect("a file can be read"));
+            count += 1;
+        }
+        assert!(count > 0, "{target} has no corpus");
+    }
+}
+
+#[test]
+fn noise_harms_nothing() {
+    for (target, _) in TARGETS {
+        for seed in 0..2_000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let length = random.usize(0..200);
+            let bytes: Vec<_> = std::iter::repeat_with(|| random.u8(..))
+                .take(length)
+                .collect();
+            run(target, &bytes);
+        }
+    }
+}

@@ -61,6 +61,10 @@ power-cut *options: disk-trials
 faults *options: disk-trials
     {{target}}/icecore-disk-trials faults {{options}}
 
+# Flip single bits in the files of a closed store
+flips *options: disk-trials
+    {{target}}/icecore-disk-trials flips {{options}}
+
 # The program that tries the engine out on bad disks
 disk-trials:
     cargo build --release --package icecore-disk-trials

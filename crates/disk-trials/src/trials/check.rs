@@ -57,6 +57,7 @@ pub(crate) async fn check(
         }
     }
     check_names(store, appends).await?;
+    named = named.or(check_index(store).await?);
     named.map_or(Ok(last), |what| Err(Finding::Named(what)))
 }
 
@@ -144,6 +145,21 @@ async fn page(
     };
     let page = page?;
     Ok((page.events, page.next.get(), page.end))
+}
+
+/// What the store itself finds wrong with its indexes; in what was read above it was not seen.
+async fn check_index(store: &dyn Storage) -> Result<Option<String>, Finding> {
+    let mut from = Position::START;
+    loop {
+        let found = store.check_index(from).await?;
+        if let Some(damage) = found.damage.first() {
+            return Ok(Some(format!("an index: {damage:?}")));
+        }
+        if found.end {
+            return Ok(None);
+        }
+        from = found.next;
+    }
 }
 
 /// Names, categories and tails.

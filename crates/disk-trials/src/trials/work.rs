@@ -61,17 +61,22 @@ pub(crate) struct Work {
 /// One thing that is done with an open store.
 #[derive(Clone, Copy, Debug)]
 enum Operation {
-    Append { appends: usize },
+    Append {
+        appends: usize,
+    },
     ReadStream,
     Scan,
+    /// Of what nothing was removed from: everything stays as it is.
+    Compact,
 }
 
 impl Operation {
     /// Reads write in sled, so they come between the appends.
     fn any(random: &mut Random) -> Self {
-        match random.below(10) {
+        match random.below(12) {
             0 => Self::Scan,
             1 | 2 => Self::ReadStream,
+            3 => Self::Compact,
             _ => Self::Append {
                 appends: 1 + random.below(4),
             },
@@ -171,6 +176,7 @@ impl Session<'_> {
                 }
                 Operation::ReadStream => self.read_stream().await?,
                 Operation::Scan => self.scan().await?,
+                Operation::Compact => self.compact().await?,
             }
         }
         Ok(())
@@ -202,6 +208,16 @@ impl Session<'_> {
                 .store
                 .read_stream(&event.stream, last, Direction::Backwards, limit);
             page.await?;
+        }
+        Ok(())
+    }
+
+    async fn compact(&mut self) -> Result<(), Finding> {
+        let lease = self.store.lead().await?;
+        let first = Position::new(1 + self.random.number() % (self.last + 1));
+        let last = Position::new(self.last);
+        if first <= last {
+            self.store.compact(&lease, first, last).await?;
         }
         Ok(())
     }

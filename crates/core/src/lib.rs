@@ -21,6 +21,7 @@ mod error;
 mod event;
 mod expectation;
 mod filter;
+mod growing_tree;
 mod info;
 pub mod limits;
 pub mod merkle;
@@ -34,6 +35,7 @@ mod stream_name;
 mod text;
 mod time;
 mod tree_head;
+mod verify;
 
 pub use append::{
     Append, AppendBuilder, AppendEvent, Appended, ImportTimes, StreamAppended, StreamExpectation,
@@ -45,6 +47,7 @@ pub use event::{
 };
 pub use expectation::{ExpectedRevision, Role, StreamState, Verdict};
 pub use filter::{Filter, NameMatch, SystemStreams};
+pub use growing_tree::GrowingTree;
 pub use info::{
     DeleteKind, Erased, Imported, ListStreams, ScavengeMode, ScavengePhase, ScavengeProgress,
     StoreStats, StreamEntry, StreamInfo, StreamPage, StreamPlace,
@@ -58,3 +61,4 @@ pub use store_id::StoreId;
 pub use stream_name::{Category, StreamName};
 pub use time::Timestamp;
 pub use tree_head::{ConsistencyProof, InclusionProof, TreeHead, TreeSignature};
+pub use verify::{Finding, LogBatch, Verified, VerifyMessage, VerifyProgress, VerifyStep};

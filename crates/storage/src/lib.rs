@@ -9,6 +9,7 @@
 pub mod contract;
 mod memory;
 mod storage;
+mod verify;
 
 pub use memory::MemoryStorage;
 pub use storage::{
@@ -16,3 +17,4 @@ pub use storage::{
     ROOTS_PER_GROUP, Removal, RemovalKind, Removed, SUBTREE_LEAVES, StatValue, Stats, Storage,
     StreamNamePage, StreamTail,
 };
+pub use verify::LogVerifier;

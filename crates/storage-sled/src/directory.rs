@@ -21,11 +21,13 @@ use uuid::Uuid;
 /// The format of everything below the data directory.
 pub(crate) const FORMAT: u8 = 1;
 
-const LOCK: &str = "LOCK";
-const IDENTITY: &str = "store";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const IDENTITY: &str = "store";
 const IDENTITY_NEW: &str = "store.new";
-const WATERMARK: &str = "watermark";
-const SLED: &str = "sled";
+pub(crate) const WATERMARK: &str = "watermark";
+pub(crate) const SLED: &str = "sled";
+/// Where a store is put together before it is one ([`crate::UnfinishedStore`]).
+pub(crate) const BUILDING: &str = "unfinished";
 const IDENTITY_TITLE: &str = "icecore store";
 
 /// A data directory that this process holds. Dropping it lets go.
@@ -117,6 +119,9 @@ fn look_into(path: &Path) -> Result<Found, OpenError> {
     match (exists, foreign) {
         (true, _) => Ok(Found::Store),
         (false, None) => Ok(Found::Nothing),
+        (false, Some(found)) if found == BUILDING => Err(OpenError::Unfinished {
+            path: path.to_owned(),
+        }),
         (false, Some(found)) => Err(OpenError::NotAStore {
             path: path.to_owned(),
             found,
@@ -183,7 +188,7 @@ fn identity_text(identity: Identity) -> String {
     format!("{body}crc32c {checksum:08x}\n")
 }
 
-fn read_identity(path: &Path) -> Result<Identity, OpenError> {
+pub(crate) fn read_identity(path: &Path) -> Result<Identity, OpenError> {
     let text = fs::read(path).map_err(OpenError::io("read", path))?;
     let damaged = |reason| OpenError::IdentityUnreadable {
         path: path.to_owned(),

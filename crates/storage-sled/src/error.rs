@@ -29,6 +29,25 @@ pub enum OpenError {
         found: String,
     },
 
+    /// A restore into the directory was begun and not finished.
+    #[error(
+        "{} holds a store that was not restored to its end; run the restore into it again",
+        path.display()
+    )]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// A store cannot be made in a directory that holds something.
+    #[error("{} is not empty (found `{found}`); choose a new directory", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// Something that it holds.
+        found: String,
+    },
+
     /// A later release wrote it.
     #[error(
         "{} has format {found}, and this release knows formats up to {known}; use the release that \
@@ -46,8 +65,10 @@ pub enum OpenError {
 
     /// The identity file is damaged.
     #[error(
-        "{} is damaged ({reason}); restore the store from a backup, or put back this file alone",
-        path.display()
+        "{} is damaged ({reason}); restore the store from a backup, or put back this file alone. What \
+         can be done: icecore doctor --data {}",
+        path.display(),
+        directory(path)
     )]
     IdentityUnreadable {
         /// The identity file.
@@ -73,8 +94,10 @@ pub enum OpenError {
     /// Nothing says how long the log must be.
     #[error(
         "{} cannot be read ({reason}), so nobody can tell whether acknowledged events are missing; \
-         put this file back or restore the store from a backup",
-        path.display()
+         put this file back or restore the store from a backup. What can be done: icecore doctor \
+         --data {}",
+        path.display(),
+        directory(path)
     )]
     WatermarkUnreadable {
         /// The watermark file.
@@ -86,8 +109,8 @@ pub enum OpenError {
     /// Acknowledged events are missing.
     #[error(
         "the log in {} ends at position {found}, but position {acknowledged} was acknowledged: \
-         events are missing. Keep a copy of the directory for diagnosis, then restore the store \
-         from a backup",
+         events are missing. What can be done: icecore doctor --data {}",
+        path.display(),
         path.display()
     )]
     LogTooShort {
@@ -101,8 +124,9 @@ pub enum OpenError {
 
     /// Stored bytes are damaged.
     #[error(
-        "the log in {} is damaged at position {position}: {reason}. Keep a copy of the directory \
-         for diagnosis, then restore the store from a backup",
+        "the log in {} is damaged at position {position}: {reason}. What can be done: icecore doctor \
+         --data {}",
+        path.display(),
         path.display()
     )]
     Corrupted {
@@ -117,8 +141,9 @@ pub enum OpenError {
     /// sled moved a page out to a file that nobody syncs; this engine never lets it do that.
     #[error(
         "{} is not empty: this store was written by something else than Icecore, and its contents \
-         are not safe to use; restore the store from a backup",
-        path.display()
+         are not safe to use; restore the store from a backup, or see icecore doctor --data {}",
+        path.display(),
+        path.parent().map_or_else(String::new, directory)
     )]
     ForeignBlobs {
         /// The directory of these files.
@@ -127,9 +152,9 @@ pub enum OpenError {
 
     /// sled could not open its files.
     #[error(
-        "the engine cannot open {}: {reason}. Keep a copy of the directory for diagnosis, then try \
-         again or restore the store from a backup",
-        path.display()
+        "the engine cannot open {}: {reason}. What can be done: icecore doctor --data {}",
+        path.display(),
+        directory(path)
     )]
     Engine {
         /// The directory of sled.
@@ -137,6 +162,12 @@ pub enum OpenError {
         /// What sled said.
         reason: String,
     },
+}
+
+/// The data directory of a file or directory in it.
+fn directory(path: &Path) -> String {
+    let directory = path.parent().unwrap_or(path);
+    directory.display().to_string()
 }
 
 impl OpenError {

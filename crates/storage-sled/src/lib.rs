@@ -8,7 +8,8 @@
 //! (sled, within the `budget`, behind the `barrier`) and `watermark`; then `log` and `index` show it
 //! to readers. A read walks through `read`, `index` (which positions), `log` (which chunk) and
 //! `chunk`. `recovery` does both at the start, `upkeep` keeps the index in the background, `removal`
-//! and `compaction` take out what was erased or scavenged, `check` compares what is stored.
+//! and `compaction` take out what was erased or scavenged, `check` compares what is stored. `raw` looks
+//! at a directory without opening it.
 //!
 //! ```no_run
 //! use icecore_core::StoreId;
@@ -39,19 +40,25 @@ mod keys;
 mod log;
 mod opening;
 mod preread;
+mod raw;
 mod read;
 mod record;
 mod recovery;
 mod removal;
+mod repair;
 mod roots;
 mod salt;
 mod stats;
 mod storage;
 mod store;
 mod threads;
+mod unfinished;
 mod upkeep;
 mod watermark;
 
 pub use config::SledConfig;
 pub use error::OpenError;
+pub use raw::RawStore;
+pub use repair::{copy_without_indexes, copy_without_snapshots};
 pub use storage::SledStorage;
+pub use unfinished::UnfinishedStore;

@@ -7,5 +7,6 @@ mod contract;
 mod damage;
 mod model;
 mod opening;
+mod raw;
 mod readers;
 mod stores;

@@ -71,6 +71,7 @@ mod client;
 mod filter;
 mod id;
 mod json;
+mod log;
 mod maintenance;
 mod operations;
 mod read;

@@ -8,10 +8,11 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "icecore/v1/common.proto",
     "icecore/v1/errors.proto",
     "icecore/v1/streams.proto",
+    "icecore/v1/log.proto",
     "icecore/v1/operations.proto",
     "icecore/v1/maintenance.proto",
 ];

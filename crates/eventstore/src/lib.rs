@@ -37,6 +37,7 @@ mod subscription;
 #[cfg(test)]
 mod test_events;
 mod tree;
+mod verify;
 mod visibility;
 mod window;
 mod writer;

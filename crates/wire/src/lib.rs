@@ -26,6 +26,7 @@ mod event;
 mod expectation;
 mod field;
 mod filter;
+mod log;
 mod log_entry;
 mod maintenance;
 mod operations;
@@ -37,6 +38,7 @@ mod streams;
 mod subscribe;
 
 pub use append::append_response;
+pub use log::{decode_log_entry, encode_log_entry};
 pub use maintenance::Erase;
 pub use read::ReadMessage;
 pub use session::{

@@ -1,7 +1,9 @@
 //! `icecore.v1.Operations`: decode, call, encode. No rule lives here.
 
 use crate::grpc::admission::Admitted;
-use icecore_core::Append;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use icecore_core::{Append, Position};
 use icecore_eventstore::EventStore;
 use icecore_wire::proto::operations_server::Operations;
 use icecore_wire::{proto, status};
@@ -17,6 +19,9 @@ impl OperationsService {
         Self { store }
     }
 }
+
+/// A stream of answers, pulled by the client.
+type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
 #[tonic::async_trait]
 impl Operations for OperationsService {
@@ -40,5 +45,28 @@ impl Operations for OperationsService {
             .await
             .map_err(status::from_error)?;
         Ok(Response::new((self.store.store_id(), imported).into()))
+    }
+
+    type ReadLogStream = Answers<proto::ReadLogResponse>;
+
+    async fn read_log(
+        &self,
+        request: Request<proto::ReadLogRequest>,
+    ) -> Result<Response<Self::ReadLogStream>, Status> {
+        let from = Position::new(request.into_inner().from_position);
+        let batches = self.store.read_log(from);
+        let messages = batches.map(|batch| batch.map(Into::into).map_err(status::from_error));
+        Ok(Response::new(messages.boxed()))
+    }
+
+    type VerifyStream = Answers<proto::VerifyResponse>;
+
+    async fn verify(
+        &self,
+        _request: Request<proto::VerifyRequest>,
+    ) -> Result<Response<Self::VerifyStream>, Status> {
+        let messages = self.store.verify();
+        let messages = messages.map(|message| message.map(Into::into).map_err(status::from_error));
+        Ok(Response::new(messages.boxed()))
     }
 }

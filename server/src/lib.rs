@@ -8,6 +8,7 @@ mod engine;
 mod grpc;
 mod http;
 mod metrics;
+pub mod offline;
 mod serve;
 
 pub use config::{Config, Engine};

@@ -2,8 +2,8 @@
 //! that command.
 
 use crate::commands::{
-    append, categories, completions, delete, demo, erase, export, import, metadata, proof, read,
-    scavenge, serve, stats, stream, streams, subscribe, truncate,
+    append, backup, categories, completions, delete, demo, doctor, erase, export, import, metadata,
+    proof, read, restore, scavenge, serve, stats, stream, streams, subscribe, truncate, verify,
 };
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
@@ -87,6 +87,10 @@ pub(crate) enum Command {
     Proof(Box<proof::ProofArgs>),
     Import(import::ImportArgs),
     Export(Box<export::ExportArgs>),
+    Verify(verify::VerifyArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
+    Doctor(doctor::DoctorArgs),
     Stats(stats::StatsArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),

@@ -1,16 +1,19 @@
 //! The commands, one file each, and what all of them need: a connection.
 
 pub(crate) mod append;
+pub(crate) mod backup;
 pub(crate) mod categories;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod metadata;
 pub(crate) mod proof;
 pub(crate) mod read;
+pub(crate) mod restore;
 pub(crate) mod scavenge;
 pub(crate) mod serve;
 pub(crate) mod stats;
@@ -18,6 +21,7 @@ pub(crate) mod stream;
 pub(crate) mod streams;
 pub(crate) mod subscribe;
 pub(crate) mod truncate;
+pub(crate) mod verify;
 
 use crate::args::{Cli, Command, ConnectionArgs, by_flag};
 use crate::{logging, output};
@@ -58,6 +62,10 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Import(args) => import::run(args, connection).await,
         Command::Export(args) => export::run(*args, connection).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Verify(args) => verify::run(args, connection).await,
+        Command::Backup(args) => backup::run(args, connection).await,
+        Command::Restore(args) => restore::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Stats(args) => stats::run(args, connection).await,
         Command::Completions(args) => completions::run(args),
     }

@@ -8,6 +8,7 @@ mod demo;
 mod exits;
 mod follow;
 mod maintenance;
+mod offline;
 mod serve;
 mod support;
 mod transfer;

@@ -94,11 +94,22 @@ impl Server {
         Self::start_in(Arc::new(TempDir::new().unwrap()), "127.0.0.1:0", flags)
     }
 
+    /// Starts one on a data directory that somebody else keeps.
+    pub(crate) fn start_on(data: &Path) -> Self {
+        let own = Arc::new(TempDir::new().unwrap());
+        Self::start_with_data(own, data, "127.0.0.1:0", &[])
+    }
+
     fn start_in(directory: Arc<TempDir>, listen: &str, flags: &[&str]) -> Self {
+        let data = directory.path().join("data");
+        Self::start_with_data(directory, &data, listen, flags)
+    }
+
+    fn start_with_data(directory: Arc<TempDir>, data: &Path, listen: &str, flags: &[&str]) -> Self {
         let mut command = icecore();
         command
             .args(["serve", "--listen", listen, "--data"])
-            .arg(directory.path().join("data"));
+            .arg(data);
         let (process, url, log) = spawn_server(command.args(flags));
         Self {
             process,
@@ -160,12 +171,42 @@ impl Server {
         (wait(&mut self.process), since.elapsed())
     }
 
+    /// Ends it in order and keeps its data.
+    pub(crate) fn stop(mut self) -> Stopped {
+        signal("TERM", self.process.id());
+        assert!(wait(&mut self.process).success());
+        Stopped {
+            directory: Arc::clone(&self.directory),
+        }
+    }
+
     /// Kills it on the spot and starts it again, on the same data and port.
     pub(crate) fn kill_and_restart(mut self) -> Self {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         let listen = self.url.strip_prefix("http://").unwrap().to_owned();
         Self::start_in(Arc::clone(&self.directory), &listen, &[])
+    }
+}
+
+/// The data of a server that has ended.
+pub(crate) struct Stopped {
+    directory: Arc<TempDir>,
+}
+
+impl Stopped {
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A path for a file of the test.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Starts a server on it again.
+    pub(crate) fn start(&self) -> Server {
+        Server::start_in(Arc::clone(&self.directory), "127.0.0.1:0", &[])
     }
 }
 

@@ -175,6 +175,8 @@ pub(crate) fn write_manifest(store: &Store, runs: &[Arc<Run>]) -> Result<(), Fau
 
 /// Deletes what runs left behind that no manifest names: of an interrupted or damaged run.
 pub(crate) fn delete_orphans(store: &Store) -> Result<(), Fault> {
+    // Else a compaction could write a run meanwhile, which would be taken for an orphan.
+    let _alone = store.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
     let known: BTreeSet<_> = store.index.runs().iter().map(|run| run.info.id).collect();
     let stop = || store.closing.load(Relaxed);
     let mut next = store.engine.run_key_from(&run_start(1))?;
@@ -182,7 +184,6 @@ pub(crate) fn delete_orphans(store: &Store) -> Result<(), Fault> {
         let Some(run) = run_of(&key) else {
             break;
         };
-        // A run that is being written now has a higher id than every one that was there before.
         if !known.contains(&run) {
             delete_run(&store.engine, run, &stop)?;
         }

@@ -5,6 +5,7 @@
 
 mod contract;
 mod damage;
+mod fixture;
 mod model;
 mod opening;
 mod raw;

@@ -141,7 +141,7 @@ impl EventStore {
         let position = Position::new(act.number("position")?);
         tracing::info!(stream = act.text("stream")?, %position, "finishing an erasure");
         let tagged = act.data["tagged"].as_bool().unwrap_or(true);
-        let removals = Removals::from_json(&act.data["removals"]);
+        let removals = act.removals();
         self.finish_erasure(position, tagged, &removals).await
     }
 }

@@ -10,7 +10,8 @@ use crate::store::EventStore;
 use bytes::Bytes;
 use icecore_core::{
     Append, ContentType, Direction, Error, EventData, EventType, ExpectedRevision, PageLimit,
-    Position, QueryItem, RecordedEvent, Result, Revision, StreamName, event_types, system_streams,
+    Position, QueryItem, RecordedEvent, Result, Revision, StreamName, Timestamp, event_types,
+    system_streams,
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -19,6 +20,10 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// Event types whose last removed position is kept apart; further ones share one.
 const TYPES_MAX: usize = 1_000;
+
+/// Most events of one of our own streams that a start looks at.
+const ACTS_MAX: usize = 16_384;
+const ACTS_PER_PAGE: usize = 512;
 
 /// Work on what is stored.
 #[derive(Debug, Default)]
@@ -64,6 +69,15 @@ impl Removals {
     fn of_type(&self, event_type: &str) -> Position {
         let own = self.types.get(event_type).copied();
         own.unwrap_or(self.other_types)
+    }
+
+    fn up_to(mut self, last: Position) -> Self {
+        for position in self.types.values_mut() {
+            *position = last.min(*position);
+        }
+        self.other_types = last.min(self.other_types);
+        self.tagged = last.min(self.tagged);
+        self
     }
 
     fn merge(&mut self, other: &Self) {
@@ -144,11 +158,10 @@ impl EventStore {
     /// is logged, not an error: the store serves what it has.
     pub(crate) async fn resume_maintenance(&self) {
         for stream in [system_streams::SCAVENGES, system_streams::ERASURES] {
-            match self.last_act(stream).await {
-                Ok(Some(act)) => self
-                    .maintenance()
-                    .note(&Removals::from_json(&act.data["removals"])),
-                Ok(None) => {}
+            match self.latest_acts(stream).await {
+                Ok(acts) => acts
+                    .iter()
+                    .for_each(|act| self.maintenance().note(&act.removals())),
                 Err(error) => tracing::error!(stream, %error, "what was taken away is not known"),
             }
         }
@@ -157,27 +170,36 @@ impl EventStore {
         }
     }
 
-    /// The last event that one of our own streams holds and this store wrote: an import may have
-    /// brought those of another one.
+    /// The last event that one of our own streams holds and this store wrote.
     pub(crate) async fn last_act(&self, stream: &str) -> Result<Option<Act>> {
+        let acts = self.latest_acts(stream).await?;
+        let own = self.store_id().to_string();
+        Ok(acts.into_iter().find(|act| act.store_id == own))
+    }
+
+    /// The last event of each store that wrote to one of our own streams: this one, the one that this
+    /// one was restored from, and those from which events were imported. Newest first.
+    async fn latest_acts(&self, stream: &str) -> Result<Vec<Act>> {
         let stream = own_stream(stream);
-        let store_id = self.store_id().to_string();
         let mut from = Revision::TOMBSTONE;
-        loop {
-            let limit = PageLimit::events(64);
+        let mut latest: Vec<Act> = Vec::new();
+        for _ in 0..ACTS_MAX / ACTS_PER_PAGE {
+            let limit = PageLimit::events(ACTS_PER_PAGE);
             let page = self
                 .storage()
                 .read_stream(&stream, from, Direction::Backwards, limit)
                 .await?;
-            let mut acts = page.events.iter().filter_map(Act::read);
-            if let Some(act) = acts.find(|act| act.data["store_id"] == *store_id) {
-                return Ok(Some(act));
+            for act in page.events.iter().filter_map(Act::read) {
+                if latest.iter().all(|known| known.store_id != act.store_id) {
+                    latest.push(act);
+                }
             }
             if page.end {
-                return Ok(None);
+                break;
             }
             from = page.next;
         }
+        Ok(latest)
     }
 
     /// Writes an event about what is done to the store. Its data is an object; the store's identity
@@ -206,18 +228,29 @@ impl EventStore {
 /// What was done to the store, by its own account.
 #[derive(Clone, Debug)]
 pub(crate) struct Act {
-    pub(crate) event_type: String,
-    pub(crate) recorded_at: icecore_core::Timestamp,
+    store_id: String,
+    position: Position,
+    event_type: String,
+    pub(crate) recorded_at: Timestamp,
     pub(crate) data: Value,
 }
 
 impl Act {
     fn read(event: &RecordedEvent) -> Option<Self> {
+        let data: Value = serde_json::from_slice(&event.data).ok()?;
         Some(Self {
+            store_id: data["store_id"].as_str()?.to_owned(),
+            position: event.position,
             event_type: event.event_type.as_str().to_owned(),
             recorded_at: event.recorded_at,
-            data: serde_json::from_slice(&event.data).ok()?,
+            data,
         })
+    }
+
+    /// What was taken away by then. In an act of another store the positions may be those of that one,
+    /// so none counts that lies after the act.
+    pub(crate) fn removals(&self) -> Removals {
+        Removals::from_json(&self.data["removals"]).up_to(self.position)
     }
 
     /// Whether the act was begun and nothing says that it was completed.
@@ -304,6 +337,19 @@ mod tests {
         assert!(removals.covers(&removed(5, "A", true)));
         assert!(!removals.covers(&removed(6, "A", false)));
         assert!(!removals.covers(&removed(8, "B", true)));
+    }
+
+    #[test]
+    fn what_another_store_says_counts_up_to_where_it_stands() {
+        let mut removals = Removals::default();
+        removals.add(&removed(5, "A", true));
+        removals.add(&removed(900, "B", true));
+        let removals = removals.up_to(Position::new(20));
+        let of = |types: &[&str], tags: &[&str]| removals.in_scope(&item(types, tags)).get();
+        assert_eq!(
+            (of(&["A"], &[]), of(&["B"], &[]), of(&[], &["x:y"])),
+            (5, 20, 20)
+        );
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! business.
 
 use icecore_eventstore::StoreConfig;
+use icecore_storage_sled::{RealSystem, System};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Configuration of a server.
@@ -40,6 +42,15 @@ pub enum Engine {
         chunk_cache_bytes: usize,
         /// Events after which a run of the index is written.
         index_run_events: usize,
+        /// Appends are refused while less of the file system is free, in bytes. `None` is a twentieth
+        /// of it or 1 GiB, whatever is more, but no more than a quarter; 0 refuses nothing.
+        free_bytes_min: Option<u64>,
+        /// Bytes of the file that is deleted when the disk is too full to open the store; 0 for none.
+        ballast_bytes: u64,
+        /// How long a sync of the disk may take before the server ends.
+        stall_timeout: Duration,
+        /// What answers for the operating system; tests put in their own.
+        system: Arc<dyn System>,
     },
     /// Memory: everything is forgotten at the end. For tests and tours.
     Memory,
@@ -69,6 +80,10 @@ impl Engine {
             cache_bytes: 128 * 1_024 * 1_024,
             chunk_cache_bytes: 64 * 1_024 * 1_024,
             index_run_events: 262_144,
+            free_bytes_min: None,
+            ballast_bytes: 64 * 1_024 * 1_024,
+            stall_timeout: Duration::from_secs(120),
+            system: Arc::new(RealSystem),
         }
     }
 }

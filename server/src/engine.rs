@@ -15,11 +15,19 @@ pub(crate) async fn open(engine: Engine, new_store_id: StoreId) -> Result<Arc<dy
             cache_bytes,
             chunk_cache_bytes,
             index_run_events,
+            free_bytes_min,
+            ballast_bytes,
+            stall_timeout,
+            system,
         } => {
             let config = SledConfig {
                 cache_bytes,
                 chunk_cache_bytes,
                 run_events: index_run_events,
+                free_bytes_min,
+                ballast_bytes,
+                stall_timeout,
+                system,
                 ..SledConfig::new(directory, new_store_id)
             };
             let opened = tokio::task::spawn_blocking(move || SledStorage::open(config)).await;

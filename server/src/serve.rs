@@ -31,6 +31,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// After a failed accept (most likely too many open files) others get time to close theirs.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A store that has failed may not be closable. It is given the time for open calls and as much again.
+const CLOSE_TIMEOUTS: u32 = 2;
+
 /// Why a server ended other than by being told to.
 #[derive(Debug)]
 pub enum ServeError {
@@ -97,26 +100,42 @@ pub async fn serve(
     tracing::info!("stopping");
     health.not_serving().await;
     connections.phase.send_replace(Phase::Stopping);
+    let closed = close(&store, connections, config.shutdown_timeout);
+    let Some(error) = failed else {
+        return closed.await.map_err(ServeError::Close);
+    };
+    if timeout(CLOSE_TIMEOUTS * config.shutdown_timeout, closed)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the store cannot be closed, the disk does not answer");
+        // Whoever drops the last handle closes the store, and would wait for the disk in vain.
+        std::mem::forget(store);
+    }
+    Err(ServeError::Failed(error))
+}
+
+/// Ends what is open, in order as far as the time allows, and closes the store.
+async fn close(
+    store: &EventStore,
+    connections: Connections,
+    shutdown_timeout: Duration,
+) -> Result<(), Error> {
+    let Connections {
+        graceful, phase, ..
+    } = connections;
     let stop = async {
         let stopped = store.stop().await;
-        connections.graceful.shutdown().await;
+        graceful.shutdown().await;
         stopped
     };
-    let stopped = timeout(config.shutdown_timeout, stop).await;
-    let closed = match stopped {
-        Ok(Err(error)) => Err(error),
-        Ok(Ok(())) => store.close().await,
-        Err(_) => {
-            tracing::warn!("some connections did not end in time and are cut");
-            connections.phase.send_replace(Phase::Cut);
-            store.close().await
-        }
-    };
-    match (failed, closed) {
-        (Some(error), _) => Err(ServeError::Failed(error)),
-        (None, Err(error)) => Err(ServeError::Close(error)),
-        (None, Ok(())) => Ok(()),
+    if let Ok(stopped) = timeout(shutdown_timeout, stop).await {
+        stopped?;
+    } else {
+        tracing::warn!("some connections did not end in time and are cut");
+        phase.send_replace(Phase::Cut);
     }
+    store.close().await
 }
 
 async fn open(config: &Config) -> Result<EventStore, Error> {

@@ -54,6 +54,10 @@ impl Icecore {
                 command.env_remove(name);
             }
         }
+        // How full the disk of the machine is does not matter.
+        command
+            .env("ICECORE_FREE_BYTES_MIN", "0")
+            .env("ICECORE_BALLAST_BYTES", "0");
         command
     }
 

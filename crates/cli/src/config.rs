@@ -9,10 +9,14 @@ use anyhow::{Context as _, Result};
 use icecore_server::{Engine, TreeKey};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use units::{ByteSize, MIB, Span};
 
 /// Caches smaller than this help nobody.
 const CACHE_BYTES_MIN: u64 = MIB;
+
+/// A disk may take this long for a sync and be well.
+const STALL_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// The newest events in memory must at least be those of one commit.
 const RING_BYTES_MIN: u64 = 4 * MIB;
@@ -44,6 +48,16 @@ pub(crate) struct Settings {
     /// [default: 262144]
     #[arg(long, env = "ICECORE_INDEX_RUN_EVENTS", value_name = "N")]
     index_run_events: Option<usize>,
+    /// Appends are refused while less of the disk is free; 0 refuses none [default: 1GiB or 5 % of the
+    /// disk, the larger, at most a quarter]
+    #[arg(long, env = "ICECORE_FREE_BYTES_MIN", value_name = "SIZE")]
+    free_bytes_min: Option<ByteSize>,
+    /// Space set aside to start on a full disk; 0 for none [default: 64MiB, less on a small disk]
+    #[arg(long, env = "ICECORE_BALLAST_BYTES", value_name = "SIZE")]
+    ballast_bytes: Option<ByteSize>,
+    /// How long a sync of the disk may take before the server ends, at least 1s [default: 2m]
+    #[arg(long, env = "ICECORE_STALL_TIMEOUT", value_name = "TIME")]
+    stall_timeout: Option<Span>,
     /// Newest events kept in memory for subscriptions [default: 32MiB]
     #[arg(long, env = "ICECORE_RING_BYTES", value_name = "SIZE")]
     ring_bytes: Option<ByteSize>,
@@ -137,6 +151,9 @@ impl Settings {
             sled_cache_bytes: self.sled_cache_bytes.or(other.sled_cache_bytes),
             chunk_cache_bytes: self.chunk_cache_bytes.or(other.chunk_cache_bytes),
             index_run_events: self.index_run_events.or(other.index_run_events),
+            free_bytes_min: self.free_bytes_min.or(other.free_bytes_min),
+            ballast_bytes: self.ballast_bytes.or(other.ballast_bytes),
+            stall_timeout: self.stall_timeout.or(other.stall_timeout),
             ring_bytes: self.ring_bytes.or(other.ring_bytes),
             in_flight_bytes: self.in_flight_bytes.or(other.in_flight_bytes),
             id_window_events: self.id_window_events.or(other.id_window_events),
@@ -192,6 +209,9 @@ impl Settings {
             cache_bytes,
             chunk_cache_bytes,
             index_run_events,
+            free_bytes_min,
+            ballast_bytes,
+            stall_timeout,
             ..
         } = &mut engine
         {
@@ -201,6 +221,14 @@ impl Settings {
             set_bytes(chunk_cache_bytes, name, self.chunk_cache_bytes, least)?;
             let name = "index-run-events";
             set_count(index_run_events, name, self.index_run_events)?;
+            *free_bytes_min = self.free_bytes_min.map(|ByteSize(bytes)| bytes);
+            if let Some(ByteSize(bytes)) = self.ballast_bytes {
+                *ballast_bytes = bytes;
+            }
+            if let Some(Span(timeout)) = self.stall_timeout {
+                check_stall_timeout(timeout)?;
+                *stall_timeout = timeout;
+            }
         }
         Ok(engine)
     }
@@ -258,6 +286,17 @@ fn read_key(path: &Path) -> Result<TreeKey> {
     Ok(TreeKey::from_bytes(&secret))
 }
 
+/// Every sync takes a moment, and that is no reason to end.
+fn check_stall_timeout(timeout: Duration) -> Result<()> {
+    if timeout < STALL_TIMEOUT_MIN {
+        return Err(Usage::new(format!(
+            "stall-timeout: {timeout:?} is too short, at least 1s"
+        ))
+        .into());
+    }
+    Ok(())
+}
+
 fn check_address(listen: &str) -> Result<()> {
     let port = listen.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
     match port {
@@ -299,7 +338,6 @@ fn set_count(target: &mut usize, name: &str, count: Option<usize>) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn toml(text: &str) -> Settings {
         Settings::from_toml(text).unwrap()
@@ -330,10 +368,11 @@ mod tests {
              in_flight_bytes = '100MiB'\nid_window_events = 10\ncondition_events = 20\n\
              admission_timeout = '1s'\nshutdown_timeout = '2s'\nindex_run_events = 30\n\
              connections_max = 40\nsubscriptions_max = 50\nscavenge_interval = '2h'\n\
-             signing_key = 'no key'",
+             signing_key = 'no key'\nfree_bytes_min = '2GiB'\nballast_bytes = 0\n\
+             stall_timeout = '5m'",
         );
         assert!(
-            format!("{settings:?}").matches("Some(").count() >= 15,
+            format!("{settings:?}").matches("Some(").count() >= 20,
             "{settings:?}"
         );
         assert!(!format!("{settings:?}").contains("None"), "{settings:?}");
@@ -351,6 +390,9 @@ mod tests {
             cache_bytes,
             chunk_cache_bytes,
             index_run_events,
+            free_bytes_min,
+            ballast_bytes,
+            stall_timeout,
             ..
         } = config.server.engine
         else {
@@ -358,6 +400,8 @@ mod tests {
         };
         assert_eq!((cache_bytes, chunk_cache_bytes), (64 << 20, 1 << 30));
         assert_eq!(index_run_events, 30);
+        assert_eq!((free_bytes_min, ballast_bytes), (Some(2 << 30), 0));
+        assert_eq!(stall_timeout, Duration::from_secs(300));
         assert_eq!(config.server.store.in_flight_bytes, 100 << 20);
         assert_eq!(config.server.store.condition_events, 20);
         assert_eq!(config.server.connections_max, 40);
@@ -389,6 +433,7 @@ mod tests {
         );
         assert!(refusal(toml("data = ''")).contains("is empty"));
         assert!(refusal(toml("ring_bytes = 1")).contains("1 is too little"));
+        assert!(refusal(toml("stall_timeout = '500ms'")).contains("500ms is too short"));
         assert!(refusal(toml("id_window_events = 0")).contains("id-window-events: 0 is too"));
     }
 

@@ -203,6 +203,9 @@ impl Writer {
         drop(writing);
         let watermark = store.watermark.write(last.get());
         watermark.map_err(|error| Fault(format!("the watermark cannot be written: {error}")))?;
+        // A sync that failed elsewhere meanwhile may have been about these bytes.
+        let sound = store.check_writable();
+        sound.map_err(|error| Fault(error.to_string()))?;
         store.dirty.store(true, Relaxed);
         self.publish(items, sealed, last);
         let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -1,7 +1,10 @@
 //! What can be set about a store on sled, with the values that were measured as defaults.
 
+use crate::system::{RealSystem, System};
 use icecore_core::StoreId;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;
@@ -32,6 +35,18 @@ pub struct SledConfig {
     pub run_events: usize,
     /// An index run is cut when its terms and postings reach this size in memory, in bytes.
     pub run_bytes: usize,
+    /// New events are refused while less of the file system is free, in bytes. `None` is a twentieth
+    /// of it or 1 GiB, whatever is more, but no more than a quarter; 0 refuses nothing.
+    pub free_bytes_min: Option<u64>,
+    /// Size of the file that is deleted when the disk is too full to open the store, in bytes; less
+    /// on a small file system. 0 for none.
+    pub ballast_bytes: u64,
+    /// A barrier that takes longer is told as [`icecore_storage::Health::Stalled`].
+    pub barrier_age_max: Duration,
+    /// A barrier that takes longer is taken for one that never ends: the store has failed.
+    pub stall_timeout: Duration,
+    /// What answers for the operating system; tests put in their own.
+    pub system: Arc<dyn System>,
 }
 
 impl SledConfig {
@@ -48,6 +63,11 @@ impl SledConfig {
             sync_budget_bytes: MIB,
             run_events: 262_144,
             run_bytes: 32 * MIB,
+            free_bytes_min: None,
+            ballast_bytes: 64 * MIB as u64,
+            barrier_age_max: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(120),
+            system: Arc::new(RealSystem),
         }
     }
 

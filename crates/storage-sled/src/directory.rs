@@ -5,6 +5,7 @@
 //! store       identity: format, store id, segment size
 //! watermark   what has been acknowledged (crate::watermark)
 //! sled/       the database (crate::engine)
+//! ballast     space for a start on a full disk (crate::ballast)
 //! ```
 //!
 //! The identity file is written after the watermark and before the database, so a directory without
@@ -82,6 +83,10 @@ impl DataDirectory {
 
     pub(crate) fn sled(&self) -> PathBuf {
         self.path.join(SLED)
+    }
+
+    pub(crate) fn ballast(&self) -> PathBuf {
+        self.path.join("ballast")
     }
 
     /// Where damaged snapshots of sled are kept for diagnosis.

@@ -8,11 +8,12 @@ use crate::barrier::Barrier;
 use crate::budget::{Budget, Write};
 use crate::handle::{Alarm, Handle};
 use crate::keys::{log_key, parse_log_key};
+use crate::system::System;
 use sled::{Batch, Db, IVec, Tree};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long work in the background waits for a commit's barrier before it makes its own.
@@ -42,6 +43,7 @@ pub(crate) struct Engine {
     barrier: Barrier,
     /// A descriptor of our own on sled's file: it reports what sled's own thread only logs.
     file: File,
+    system: Arc<dyn System>,
     timing: Timing,
 }
 
@@ -68,9 +70,14 @@ impl Engine {
         db: Handle<Db>,
         alarm: Alarm,
         file: File,
-        barrier: Barrier,
+        system: Arc<dyn System>,
         sync_budget_bytes: usize,
     ) -> Result<Self, Fault> {
+        let barrier = if system.sled_syncs() {
+            Barrier::InSled
+        } else {
+            Barrier::OwnSync
+        };
         let timing = Timing {
             opened: Instant::now(),
             started: AtomicU64::new(0),
@@ -88,6 +95,7 @@ impl Engine {
             barrier_passed: Condvar::new(),
             barrier,
             file,
+            system,
             timing,
         })
     }
@@ -179,9 +187,8 @@ impl Engine {
 
     /// Syncs through the second descriptor.
     pub(crate) fn sync(&self) -> Result<(), Fault> {
-        self.file
-            .sync_data()
-            .map_err(|error| Fault(format!("a sync failed: {error}")))
+        let synced = self.system.sync(&self.file);
+        synced.map_err(|error| Fault(format!("a sync failed: {error}")))
     }
 
     /// How long the barrier that is under way has lasted.

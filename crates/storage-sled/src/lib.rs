@@ -8,8 +8,8 @@
 //! (sled, within the `budget`, behind the `barrier`) and `watermark`; then `log` and `index` show it
 //! to readers. A read walks through `read`, `index` (which positions), `log` (which chunk) and
 //! `chunk`. `recovery` does both at the start, `upkeep` keeps the index in the background, `removal`
-//! and `compaction` take out what was erased or scavenged, `check` compares what is stored. `raw` looks
-//! at a directory without opening it.
+//! and `compaction` take out what was erased or scavenged, `check` compares what is stored, `space` and
+//! `ballast` keep a full disk from being the end. `raw` looks at a directory without opening it.
 //!
 //! ```no_run
 //! use icecore_core::StoreId;
@@ -22,6 +22,7 @@
 //! # Ok::<(), icecore_storage_sled::OpenError>(())
 //! ```
 
+mod ballast;
 mod barrier;
 mod budget;
 mod check;
@@ -48,9 +49,11 @@ mod removal;
 mod repair;
 mod roots;
 mod salt;
+mod space;
 mod stats;
 mod storage;
 mod store;
+mod system;
 mod threads;
 mod unfinished;
 mod upkeep;
@@ -61,4 +64,5 @@ pub use error::OpenError;
 pub use raw::RawStore;
 pub use repair::{copy_without_indexes, copy_without_snapshots};
 pub use storage::SledStorage;
+pub use system::{RealSystem, Space, System};
 pub use unfinished::UnfinishedStore;

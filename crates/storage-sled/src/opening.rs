@@ -2,7 +2,8 @@
 //! syncs of directories, damaged settings, errors that it takes for the end, the check of the barrier.
 
 use crate::OpenError;
-use crate::barrier::{self, Barrier};
+use crate::barrier::Barrier;
+use crate::config::SledConfig;
 use crate::directory::{DataDirectory, sync_directory};
 use crate::engine::Engine;
 use crate::handle::{Alarm, Handle};
@@ -25,8 +26,7 @@ const LOCK_WAIT: Duration = Duration::from_millis(10);
 /// Opens the database below a data directory that this process holds.
 pub(crate) fn open_engine(
     directory: &DataDirectory,
-    cache_bytes: u64,
-    sync_budget_bytes: usize,
+    settings: &SledConfig,
 ) -> Result<Engine, OpenError> {
     let path = directory.sled();
     fs::create_dir_all(&path).map_err(OpenError::io("create", &path))?;
@@ -36,7 +36,7 @@ pub(crate) fn open_engine(
     remove_damaged_settings(&path, segment_bytes)?;
     let config = sled::Config::new()
         .path(&path)
-        .cache_capacity(cache_bytes)
+        .cache_capacity(settings.cache_bytes as u64)
         .flush_every_ms(Some(FLUSH_EVERY_MS))
         .segment_size(segment_bytes);
     preread(&path, segment_bytes)?;
@@ -59,14 +59,15 @@ pub(crate) fn open_engine(
     let file = sync_files(&path, directory.path())?;
     let alarm = Alarm::start((*db).clone(), config);
     let alarm = alarm.map_err(OpenError::io("start a thread for", &path))?;
-    let barrier = barrier::check();
-    if barrier == Barrier::OwnSync {
+    let system = settings.system.clone();
+    let opened = Engine::new(db, alarm, file, system, settings.sync_budget_bytes)
+        .map_err(|fault| engine(fault.to_string()))?;
+    if opened.barrier() == Barrier::OwnSync {
         tracing::warn!(
             "sled's own sync is not durable in this program; every flush is followed by another one"
         );
     }
-    Engine::new(db, alarm, file, barrier, sync_budget_bytes)
-        .map_err(|fault| engine(fault.to_string()))
+    Ok(opened)
 }
 
 enum Failure {

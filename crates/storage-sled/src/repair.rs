@@ -34,11 +34,7 @@ pub fn copy_without_indexes(from: &Path, to: &Path) -> Result<(), OpenError> {
     let identity: Identity = read_identity(&to.join(IDENTITY))?;
     let config = SledConfig::new(to, identity.store_id);
     let directory = DataDirectory::open(to, identity)?;
-    let engine = open_engine(
-        &directory,
-        config.cache_bytes as u64,
-        config.sync_budget_bytes,
-    )?;
+    let engine = open_engine(&directory, &config)?;
     // What the manifest does not name does not count.
     let mut writing = engine.write();
     let key = SectionKey::MANIFEST.to_bytes();

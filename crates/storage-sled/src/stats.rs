@@ -14,6 +14,7 @@ pub(crate) fn stats(store: &Store) -> Result<Stats> {
         .engine
         .size_on_disk()
         .map_err(|fault| Error::internal_from("the size on disk cannot be found", fault))?;
+    let (free_bytes, free_bytes_min) = store.room.figures();
     let value = |name, value| StatValue { name, value };
     Ok(Stats {
         last_position: Position::new(store.log.last()),
@@ -34,6 +35,9 @@ pub(crate) fn stats(store: &Store) -> Result<Stats> {
             value("flushes", flushes.count),
             value("flush_total_us", flushes.micros_total),
             value("flush_last_us", flushes.micros_last),
+            value("disk_free_bytes", free_bytes),
+            value("disk_free_bytes_min", free_bytes_min),
+            value("ballast_bytes", store.ballast.held_bytes()),
         ],
     })
 }

@@ -1,11 +1,13 @@
 //! The engine as the rest of the server sees it: opening, the trait, closing.
 
+use crate::ballast::Ballast;
 use crate::commit::{Command, Seal};
 use crate::config::SledConfig;
 use crate::directory::{DataDirectory, Identity};
 use crate::index::{Index, Listed, NameQuery};
 use crate::opening::open_engine;
 use crate::read::{self, Access, Miss};
+use crate::space::Room;
 use crate::store::{Parts, Store};
 use crate::threads::{Threads, sync};
 use crate::upkeep::leave_out_damaged;
@@ -38,6 +40,7 @@ const READERS_WAIT: Duration = Duration::from_millis(5);
 /// tells how it went.
 pub struct SledStorage {
     store_id: StoreId,
+    room: Arc<Room>,
     last_position: watch::Receiver<Position>,
     open: RwLock<Option<Opened>>,
     threads: Mutex<Option<Threads>>,
@@ -66,12 +69,13 @@ impl SledStorage {
         let identity = directory.identity();
         config.segment_bytes = identity.segment_bytes;
         let config = config.clamped();
+        let room = Arc::new(Room::new(directory.path().to_owned(), &config));
+        let ballast = Ballast::new(directory.ballast(), config.ballast_bytes);
+        if let Some(space) = room.look() {
+            ballast.make_room(space)?;
+        }
         let (watermark, acknowledged) = directory.watermark()?;
-        let engine = open_engine(
-            &directory,
-            config.cache_bytes as u64,
-            config.sync_budget_bytes,
-        )?;
+        let engine = open_engine(&directory, &config)?;
         let fault = |fault: crate::engine::Fault| OpenError::Engine {
             path: directory.sled(),
             reason: fault.to_string(),
@@ -84,6 +88,8 @@ impl SledStorage {
             watermark,
             config,
             directory,
+            room: room.clone(),
+            ballast,
         };
         let store = Arc::new(Store::new(parts));
         recovery::recover(&store, acknowledged)?;
@@ -95,6 +101,7 @@ impl SledStorage {
         })?;
         Ok(Self {
             store_id: identity.store_id,
+            room,
             last_position: store.log.announced(),
             open: RwLock::new(Some(Opened { store, commands })),
             threads: Mutex::new(Some(threads)),
@@ -230,6 +237,10 @@ impl Storage for SledStorage {
             .map_err(|_| gone())?;
         drop(opened);
         answer.await.map_err(|_| gone())?
+    }
+
+    fn admits_writes(&self) -> Result<()> {
+        self.room.check()
     }
 
     async fn commit(

@@ -1,21 +1,19 @@
 //! What an open store consists of, shared by its threads and its readers, and whether it is well.
 
+use crate::ballast::Ballast;
 use crate::barrier::Barrier;
 use crate::config::{SledConfig, value_bytes_max};
 use crate::directory::DataDirectory;
 use crate::engine::Engine;
 use crate::index::{Index, RunReader};
 use crate::log::Log;
+use crate::space::Room;
 use crate::watermark::Watermark;
 use icecore_core::{Error, StoreId};
 use icecore_storage::Health;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 use tokio::sync::Semaphore;
-
-/// A barrier that takes longer is taken for one that never ends.
-const BARRIER_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// An open store. The order of the fields is the order in which they are dropped: the lock last.
 pub(crate) struct Store {
@@ -43,6 +41,8 @@ pub(crate) struct Store {
     pub(crate) scans: Arc<Semaphore>,
     /// Other reads on blocking threads.
     pub(crate) lookups: Arc<Semaphore>,
+    pub(crate) room: Arc<Room>,
+    pub(crate) ballast: Ballast,
     pub(crate) directory: DataDirectory,
 }
 
@@ -53,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) watermark: Watermark,
     pub(crate) config: SledConfig,
     pub(crate) directory: DataDirectory,
+    pub(crate) room: Arc<Room>,
+    pub(crate) ballast: Ballast,
 }
 
 impl Store {
@@ -64,6 +66,8 @@ impl Store {
             watermark,
             config,
             directory,
+            room,
+            ballast,
         } = parts;
         let id = directory.identity().store_id;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -84,6 +88,8 @@ impl Store {
             commit_micros: AtomicU64::new(0),
             scans: Arc::new(Semaphore::new((cores / 2).max(1))),
             lookups: Arc::new(Semaphore::new(4 * cores)),
+            room,
+            ballast,
             directory,
         }
     }
@@ -122,15 +128,28 @@ impl Store {
         if let Some(reason) = self.failed.get() {
             return Health::Failed(format!("writing has stopped, restart the server: {reason}"));
         }
-        if let Some(age) = self
-            .engine
-            .barrier_age()
-            .filter(|age| *age > BARRIER_AGE_MAX)
-        {
+        self.stall().unwrap_or_else(|| self.notes())
+    }
+
+    /// What a barrier that does not end means.
+    fn stall(&self) -> Option<Health> {
+        let age = self.engine.barrier_age()?;
+        let reason = || {
             let seconds = age.as_secs();
-            return Health::Failed(format!("the disk has not finished a sync for {seconds} s"));
+            format!("the disk has not finished a sync for {seconds} s")
+        };
+        if age > self.config.stall_timeout {
+            Some(Health::Failed(reason()))
+        } else if age > self.config.barrier_age_max {
+            Some(Health::Stalled(reason()))
+        } else {
+            None
         }
-        let mut notes = Vec::new();
+    }
+
+    /// What an operator should know of a store that reads and writes.
+    fn notes(&self) -> Health {
+        let mut notes = Vec::from_iter(self.room.shortage());
         if self.engine.barrier() == Barrier::OwnSync {
             notes.push("the database's own sync is not durable, each one is done twice".to_owned());
         }

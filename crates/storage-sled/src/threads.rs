@@ -1,4 +1,5 @@
-//! The threads of an open store: one writes, one keeps the index, one syncs the watermark.
+//! The threads of an open store: one writes, one keeps the index, one syncs the watermark
+//! and looks at the room on the disk.
 
 use crate::commit::{Command, Writer};
 use crate::index::Halt;
@@ -117,6 +118,9 @@ fn keep_index(store: &Store, bell: &Bell) {
 
 fn keep_synced(store: &Store, bell: &Bell) {
     while !store.closing.load(SeqCst) {
+        if let Some(space) = store.room.look() {
+            store.ballast.keep(space, store.room.limit());
+        }
         bell.wait(SYNC_INTERVAL);
         if store.dirty.swap(false, Relaxed) {
             sync(store);

@@ -150,6 +150,36 @@ fn a_store_that_failed_ends_the_process_and_keeps_what_it_acknowledged() {
     process.wait().unwrap();
 }
 
+/// No disk has so much free as is asked for here.
+#[test]
+fn below_its_limit_of_free_space_a_server_refuses_appends_and_serves_reads() {
+    let directory = TempDir::new().unwrap();
+    let flags = ["--listen", "127.0.0.1:0", "--data", "data"];
+    let (mut process, url, _) = spawn_server(&mut serve(&directory, &flags));
+    let run = |url: &str, arguments: &[&str]| {
+        let mut command = icecore();
+        command.args(["--server", url, "--timeout", "2s"]);
+        command.args(arguments);
+        Ran::of(command)
+    };
+    let append = ["append", "a", "--type", "T", "--data", "{}"];
+    run(&url, &append).ok();
+    signal("TERM", process.id());
+    assert_eq!(wait(&mut process).code(), Some(0));
+
+    let flags = [&flags[..], &["--free-bytes-min", "1073741824GiB"]].concat();
+    let (mut process, url, log) = spawn_server(&mut serve(&directory, &flags));
+    let free = "bytes are free, and appends are refused below 1152921504606846976";
+    run(&url, &append).failed(
+        5,
+        &["the disk of data is nearly full", free, "free some space"],
+    );
+    assert_eq!(run(&url, &["read", "a"]).ok().json().len(), 1);
+    assert!(log.lock().unwrap().contains(free));
+    signal("TERM", process.id());
+    assert_eq!(wait(&mut process).code(), Some(0));
+}
+
 /// Letters that nothing can compress much.
 fn noise(count: usize) -> Vec<u8> {
     let mut state = 1_u64;

@@ -118,6 +118,9 @@ pub(crate) fn config(seed: u64, directory: &Path) -> SledConfig {
         open_chunk_bytes,
         sync_budget_bytes,
         run_events,
+        // How full the disk of the machine is does not matter.
+        free_bytes_min: Some(0),
+        ballast_bytes: 0,
         ..SledConfig::new(
             directory,
             StoreId::new(Uuid::from_u128(u128::from(seed) + 1)),

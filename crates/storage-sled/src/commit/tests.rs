@@ -13,6 +13,8 @@ async fn a_failed_sync_ends_writing_until_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let config = SledConfig {
         segment_bytes: 512 << 10,
+        free_bytes_min: Some(0),
+        ballast_bytes: 0,
         ..SledConfig::new(directory.path(), StoreId::new(Uuid::from_u128(1)))
     };
     let storage = SledStorage::open(config.clone()).unwrap();

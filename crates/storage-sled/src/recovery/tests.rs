@@ -23,6 +23,8 @@ fn config(directory: &tempfile::TempDir) -> SledConfig {
     SledConfig {
         segment_bytes: 512 << 10,
         cache_bytes: 1 << 20,
+        free_bytes_min: Some(0),
+        ballast_bytes: 0,
         ..config
     }
 }

@@ -10,4 +10,7 @@ mod model;
 mod opening;
 mod raw;
 mod readers;
+mod space;
 mod stores;
+mod syncs;
+mod system;

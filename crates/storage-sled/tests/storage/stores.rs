@@ -8,9 +8,11 @@ use icecore_storage_sled::{OpenError, SledConfig, SledStorage};
 use std::path::Path;
 use uuid::Uuid;
 
-/// The defaults, but for memory.
+/// The defaults, but for memory, and whatever room the disk has.
 pub(crate) fn config(directory: &Path) -> SledConfig {
     SledConfig {
+        free_bytes_min: Some(0),
+        ballast_bytes: 0,
         cache_bytes: 8 << 20,
         chunk_cache_bytes: 1 << 20,
         segment_bytes: 1 << 20,

@@ -17,6 +17,7 @@ use icecore_core::StoreId;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// The format of everything below the data directory.
@@ -37,7 +38,7 @@ pub(crate) struct DataDirectory {
     path: PathBuf,
     identity: Identity,
     /// The lock lasts as long as the file is open.
-    _lock: File,
+    lock: Arc<File>,
 }
 
 /// What the identity file says.
@@ -69,7 +70,7 @@ impl DataDirectory {
         Ok(Self {
             path: path.to_owned(),
             identity,
-            _lock: lock,
+            lock: Arc::new(lock),
         })
     }
 
@@ -79,6 +80,11 @@ impl DataDirectory {
 
     pub(crate) fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// Keeps the directory held beyond the life of this value.
+    pub(crate) fn hold(&self) -> Arc<File> {
+        self.lock.clone()
     }
 
     pub(crate) fn sled(&self) -> PathBuf {

@@ -91,6 +91,21 @@ pub enum OpenError {
         source: io::Error,
     },
 
+    /// Something is damaged, and the file cannot be kept as it is while it is opened.
+    #[error(
+        "sled/db in {} holds damaged values, and opening it may take away what can still be salvaged, \
+         but it cannot be copied first: {source}. Make as much room as the file takes; what is \
+         damaged: icecore doctor --data {}",
+        path.display(),
+        path.display()
+    )]
+    NotCopied {
+        /// The data directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
     /// Nothing says how long the log must be.
     #[error(
         "{} cannot be read ({reason}), so nobody can tell whether acknowledged events are missing; \

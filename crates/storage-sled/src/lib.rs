@@ -48,6 +48,7 @@ mod recovery;
 mod removal;
 mod repair;
 mod roots;
+mod safeguard;
 mod salt;
 mod space;
 mod stats;

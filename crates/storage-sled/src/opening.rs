@@ -131,6 +131,14 @@ fn has_snapshots(sled: &Path) -> Result<bool, OpenError> {
     Ok(!snapshots(sled)?.is_empty())
 }
 
+/// Removes all snapshots; sled reads its whole file instead.
+pub(crate) fn remove_snapshots(sled: &Path) -> Result<(), OpenError> {
+    for path in snapshots(sled)? {
+        fs::remove_file(&path).map_err(OpenError::io("remove", &path))?;
+    }
+    Ok(())
+}
+
 /// A snapshot that was being written when the process died makes sled fail.
 fn remove_unfinished_snapshots(sled: &Path) -> Result<(), OpenError> {
     for path in snapshots(sled)? {

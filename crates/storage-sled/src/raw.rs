@@ -163,6 +163,12 @@ impl RawStore {
     }
 }
 
+/// How many values of a store in sled's file are not what was written. Blocks.
+pub(crate) fn damaged_values(db: &Path, store_id: StoreId) -> io::Result<usize> {
+    let scan = Scan::read(&mut File::open(db)?, Some(store_id), &mut |_| {})?;
+    Ok(scan.damaged.len())
+}
+
 fn is_snapshot(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name.to_string_lossy().starts_with("snap."))

@@ -7,6 +7,7 @@ use crate::directory::{DataDirectory, Identity};
 use crate::index::{Index, Listed, NameQuery};
 use crate::opening::open_engine;
 use crate::read::{self, Access, Miss};
+use crate::safeguard::Safeguard;
 use crate::space::Room;
 use crate::store::{Parts, Store};
 use crate::threads::{Threads, sync};
@@ -66,9 +67,21 @@ impl SledStorage {
             segment_bytes: config.segment_bytes,
         };
         let directory = DataDirectory::open(&config.directory, new)?;
+        config.segment_bytes = directory.identity().segment_bytes;
+        let _held = directory.hold();
+        let guard = Safeguard::take(&directory)?;
+        let opened = Self::open_held(config.clamped(), directory);
+        if opened.is_ok() {
+            guard.release()?;
+        } else {
+            guard.put_back()?;
+        }
+        opened
+    }
+
+    /// Opens what this process holds.
+    fn open_held(config: SledConfig, directory: DataDirectory) -> Result<Self, OpenError> {
         let identity = directory.identity();
-        config.segment_bytes = identity.segment_bytes;
-        let config = config.clamped();
         let room = Arc::new(Room::new(directory.path().to_owned(), &config));
         let ballast = Ballast::new(directory.ballast(), config.ballast_bytes);
         if let Some(space) = room.look() {

@@ -304,7 +304,10 @@ mod tests {
         let mut builder = ChunkBuilder::new(Position::new(first), time, generation);
         for position in first..first + count {
             // Hashes do not compress, so that chunks have some size.
-            let byte = |n: usize| (position as usize * 31 + n * 57 + n * n) as u8;
+            let byte = |n: usize| {
+                let n = n as u64;
+                (position * 31 + n * 57 + n * n).to_le_bytes()[0]
+            };
             let leaf = Hash(std::array::from_fn(byte));
             let entry = LogEntry {
                 position: Position::new(position),

@@ -157,7 +157,9 @@ fn an_append_without_its_end_is_no_part_of_the_log() {
 
 #[test]
 fn a_large_event_counts_with_all_of_its_parts_only() {
-    let noise: Vec<u8> = (0..30_000_u32).map(|n| (n * n >> 7) as u8).collect();
+    let noise: Vec<u8> = (0..30_000_u32)
+        .map(|n| ((n * n) >> 7).to_le_bytes()[0])
+        .collect();
     let log = [whole(1, 1, b"1"), whole(2, 2, &noise)].concat();
     let parts = chunk(1, &log[1..]);
     assert!(parts.len() > 3, "{}", parts.len());

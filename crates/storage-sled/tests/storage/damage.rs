@@ -5,7 +5,7 @@ use icecore_core::{Direction, Error, PageLimit, Position};
 use icecore_storage::contract::assert_same;
 use icecore_storage::contract::generate::{Generator, Numbering, Shape};
 use icecore_storage::{Committed, Health, MemoryStorage, Storage};
-use icecore_storage_sled::{OpenError, SledConfig};
+use icecore_storage_sled::{OpenError, SledConfig, SledStorage};
 use sled::IVec;
 use std::collections::BTreeSet;
 
@@ -247,4 +247,49 @@ async fn a_damaged_chunk_behind_the_index_keeps_the_store_from_opening() {
         matches!(error, OpenError::Corrupted { position: 1, .. }),
         "{error}"
     );
+}
+
+/// Where chunks begin in sled's file.
+fn chunks_in(db: &[u8]) -> Vec<usize> {
+    let magic = |at: &usize| db[*at..].starts_with(b"ICEK");
+    (0..db.len()).filter(magic).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_the_file_as_it_was() {
+    let mut refused = 0;
+    for place in 1..8 {
+        let directory = tempfile::tempdir().unwrap();
+        let config = tiny(directory.path());
+        let model = filled(&config).await;
+        let db = directory.path().join("sled/db");
+        let mut bytes = std::fs::read(&db).unwrap();
+        let chunks = chunks_in(&bytes);
+        bytes[chunks[chunks.len() * place / 8] + 70] ^= 0x10;
+        std::fs::write(&db, &bytes).unwrap();
+        if let Ok(storage) = SledStorage::open(config.clone()) {
+            let (found, expected) = (storage.last_position(), model.last_position());
+            assert_eq!(*found.borrow(), *expected.borrow());
+        } else {
+            refused += 1;
+            let found = std::fs::read(&db).unwrap();
+            assert!(found == bytes, "sled has changed its file");
+        }
+        assert!(!directory.path().join("db-before-start").exists());
+    }
+    assert!(refused > 0, "none of the places mattered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_start_that_was_killed_left_is_put_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = tiny(directory.path());
+    let model = filled(&config).await;
+    let db = directory.path().join("sled/db");
+    std::fs::copy(&db, directory.path().join("db-before-start")).unwrap();
+    // As sled may leave it when it has taken damage for the end.
+    std::fs::write(&db, vec![0; 512 << 10]).unwrap();
+    let storage = open(&config);
+    assert_same(&storage, &model).await;
+    assert!(!directory.path().join("db-before-start").exists());
 }

@@ -18,8 +18,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// The files of the fixture; those that end in `.gz` are stored compressed.
-const FILES: [&str; 4] = ["store", "watermark", "sled/conf.gz", "sled/db.gz"];
+/// The files of the fixture, and how they are called there.
+const FILES: [(&str, &str); 4] = [
+    ("store", "store"),
+    ("watermark", "watermark"),
+    ("sled/conf", "sled/conf"),
+    ("sled/db", "sled/db.gz"),
+];
 
 /// What the history is made of.
 const SEED: u64 = 1;
@@ -32,8 +37,8 @@ const SHAPE: Shape = Shape {
 const GROUPS: usize = 40;
 
 /// What the fixture holds, as it was found when it was made.
-const LAST: u64 = 0;
-const ROOT: &str = "";
+const LAST: u64 = 720;
+const ROOT: &str = "2862226b5d43223d7bdbae4d6cace36f607f3621b9870a7e923d299d8707b79f";
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/fixtures/format-1")
@@ -50,14 +55,13 @@ fn config(directory: &Path) -> SledConfig {
 fn unpacked() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("sled")).unwrap();
-    for name in FILES {
-        let from = File::open(fixture().join(name)).unwrap();
-        let to = directory.path().join(name.trim_end_matches(".gz"));
-        let mut to = File::create(to).unwrap();
-        if name.ends_with(".gz") {
-            io::copy(&mut GzDecoder::new(from), &mut to).unwrap();
+    for (name, stored) in FILES {
+        let mut from = File::open(fixture().join(stored)).unwrap();
+        let mut to = File::create(directory.path().join(name)).unwrap();
+        if name == stored {
+            io::copy(&mut from, &mut to).unwrap();
         } else {
-            io::copy(&mut io::BufReader::new(from), &mut to).unwrap();
+            io::copy(&mut GzDecoder::new(from), &mut to).unwrap();
         }
     }
     directory
@@ -179,15 +183,15 @@ async fn make() {
     storage.close().await.unwrap();
 
     fs::create_dir_all(target.join("sled")).unwrap();
-    for name in FILES {
-        let mut from = File::open(directory.path().join(name.trim_end_matches(".gz"))).unwrap();
-        let to = File::create(target.join(name)).unwrap();
-        if name.ends_with(".gz") {
+    for (name, stored) in FILES {
+        let mut from = File::open(directory.path().join(name)).unwrap();
+        let mut to = File::create(target.join(stored)).unwrap();
+        if name == stored {
+            io::copy(&mut from, &mut to).unwrap();
+        } else {
             let mut to = GzEncoder::new(to, flate2::Compression::best());
             io::copy(&mut from, &mut to).unwrap();
             to.finish().unwrap();
-        } else {
-            io::copy(&mut from, &mut io::BufWriter::new(to)).unwrap();
         }
     }
 }

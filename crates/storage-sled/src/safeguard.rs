@@ -1,0 +1,96 @@
+//! Keeps sled's file as it is while sled opens it, where something in it is damaged.
+//!
+//! sled takes damage for the end of its log and clears what it cannot reach any more, so that a start
+//! that fails would take away what can still be salvaged. A file without damage is not copied, and a
+//! write that was cut off by a power failure is damage too: its copy is removed when everything that was
+//! acknowledged is there.
+
+use crate::OpenError;
+use crate::directory::{DataDirectory, sync_directory};
+use crate::opening::remove_snapshots;
+use crate::raw;
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+/// Where the copy is, in the data directory.
+const KEPT: &str = "db-before-start";
+const KEPT_NEW: &str = "db-before-start.new";
+
+/// A copy of sled's file, if one was needed.
+#[derive(Debug)]
+pub(crate) struct Safeguard {
+    directory: PathBuf,
+    sled: PathBuf,
+    is_kept: bool,
+}
+
+impl Safeguard {
+    /// Looks for damage before sled opens the file, and copies it if there is any. A copy that is
+    /// there already is of a start that did not end; what it left is put back first.
+    pub(crate) fn take(directory: &DataDirectory) -> Result<Self, OpenError> {
+        let mut guard = Self {
+            directory: directory.path().to_owned(),
+            sled: directory.sled(),
+            is_kept: false,
+        };
+        if guard.kept().exists() {
+            guard.put_back()?;
+        }
+        let db = guard.sled.join("db");
+        if !db.exists() {
+            return Ok(guard);
+        }
+        let damaged = raw::damaged_values(&db, directory.identity().store_id)
+            .map_err(OpenError::io("read", &db))?;
+        if damaged > 0 {
+            tracing::warn!(
+                damaged,
+                "sled/db holds damaged values; it is copied before it is opened"
+            );
+            guard.copy()?;
+        }
+        Ok(guard)
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.directory.join(KEPT)
+    }
+
+    fn copy(&mut self) -> Result<(), OpenError> {
+        let new = self.directory.join(KEPT_NEW);
+        let copied = fs::copy(self.sled.join("db"), &new)
+            .and_then(|_| File::open(&new)?.sync_all())
+            .and_then(|()| fs::rename(&new, self.kept()));
+        if let Err(source) = copied {
+            let _ = fs::remove_file(&new);
+            return Err(OpenError::NotCopied {
+                path: self.directory.clone(),
+                source,
+            });
+        }
+        self.is_kept = true;
+        sync_directory(&self.directory)
+    }
+
+    /// Everything that was acknowledged is there: the copy is not needed.
+    pub(crate) fn release(self) -> Result<(), OpenError> {
+        if !self.is_kept {
+            return Ok(());
+        }
+        let kept = self.kept();
+        fs::remove_file(&kept).map_err(OpenError::io("remove", &kept))
+    }
+
+    /// The start failed, and sled has let go of the file: it is again as it was before.
+    pub(crate) fn put_back(&self) -> Result<(), OpenError> {
+        let kept = self.kept();
+        if !kept.exists() {
+            return Ok(());
+        }
+        // What sled has written beside it goes by the file that it made.
+        remove_snapshots(&self.sled)?;
+        fs::rename(&kept, self.sled.join("db")).map_err(OpenError::io("move", &kept))?;
+        sync_directory(&self.sled)?;
+        sync_directory(&self.directory)
+    }
+}

@@ -253,8 +253,9 @@ mod tests {
         ];
         assert_eq!(check(&log), Vec::<String>::new());
         let mut verifier = LogVerifier::default();
-        log.iter()
-            .for_each(|entry| assert!(verifier.entry(entry).is_empty()));
+        for entry in &log {
+            assert!(verifier.entry(entry).is_empty());
+        }
         let leaves: Vec<_> = log.iter().map(LogEntry::leaf_hash).collect();
         assert_eq!(verifier.tree(), Some(merkle::root(&leaves)));
     }

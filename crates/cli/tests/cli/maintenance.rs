@@ -6,13 +6,9 @@ use std::path::Path;
 
 fn fill(server: &Server, stream: &str, events: usize) {
     for n in 0..events {
-        let noise: String = (1..50_u64)
-            .map(|k| {
-                format!(
-                    "{:x}",
-                    (k * 2_654_435_761 + n as u64 * 40_503).wrapping_pow(3)
-                )
-            })
+        // What does not compress.
+        let noise: Vec<_> = (1..50_u64)
+            .map(|k| (k * 2_654_435_761 + n as u64 * 40_503).wrapping_pow(3))
             .collect();
         let data = json!({"n": n, "secret": format!("{stream} {n}"), "noise": noise}).to_string();
         let append = [

@@ -18,3 +18,4 @@ mod simulation;
 mod subscriptions;
 mod support;
 mod tree;
+mod verify;

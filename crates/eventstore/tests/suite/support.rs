@@ -11,7 +11,7 @@ use icecore_core::{
 };
 use icecore_eventstore::{Clock, EventStore, Ids, ManualClock, StoreConfig};
 use icecore_storage::{
-    CategoryPage, Committed, Health, IndexCheck, IndexTerm, Lease, LogPage, MemoryStorage,
+    CategoryPage, Committed, Damage, Health, IndexCheck, IndexTerm, Lease, LogPage, MemoryStorage,
     NumberedAppend, Removal, Removed, Stats, Storage, StreamNamePage, StreamTail,
 };
 use std::collections::VecDeque;
@@ -235,6 +235,10 @@ pub(crate) struct FaultyStorage {
     full: Mutex<bool>,
     failed: Mutex<bool>,
     pub(crate) commits: Mutex<usize>,
+    /// What cannot be read of the log.
+    pub(crate) rotten: Mutex<Option<Damage>>,
+    /// What the index is said to have wrong.
+    pub(crate) rotten_index: Mutex<Option<Damage>>,
 }
 
 impl FaultyStorage {
@@ -247,6 +251,8 @@ impl FaultyStorage {
             full: Mutex::default(),
             failed: Mutex::default(),
             commits: Mutex::default(),
+            rotten: Mutex::default(),
+            rotten_index: Mutex::default(),
         })
     }
 
@@ -383,11 +389,23 @@ impl Storage for FaultyStorage {
     }
 
     async fn read_log(&self, from: Position, limit: PageLimit) -> Result<LogPage> {
-        self.memory.read_log(from, limit).await
+        let mut page = self.memory.read_log(from, limit).await?;
+        let rotten = self.rotten.lock().unwrap().clone();
+        let reached = |damage: &Damage| from <= damage.last && page.next > damage.first;
+        if let Some(damage) = rotten.filter(reached) {
+            page.entries.retain(|entry| entry.position < damage.first);
+            (page.next, page.end) = (damage.last.next(), false);
+            page.damage = Some(damage);
+        }
+        Ok(page)
     }
 
     async fn check_index(&self, from: Position) -> Result<IndexCheck> {
-        self.memory.check_index(from).await
+        let mut check = self.memory.check_index(from).await?;
+        check
+            .damage
+            .extend(self.rotten_index.lock().unwrap().clone());
+        Ok(check)
     }
 
     async fn remove(&self, lease: &Lease, removals: Vec<Removal>) -> Result<Removed> {

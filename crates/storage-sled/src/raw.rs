@@ -2,8 +2,10 @@
 //! opened in sled, which would write; the log is put together from the raw file (`scan`, `replay`).
 //! While a directory is looked at, no server can open it.
 
+mod messages;
 mod replay;
 mod scan;
+mod torn;
 
 use crate::OpenError;
 use crate::directory::{self, Identity};
@@ -11,7 +13,7 @@ use crate::watermark;
 use icecore_core::{Finding, LogEntry, Position, StoreId};
 use scan::Scan;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
 /// A data directory that is only read.
@@ -22,6 +24,8 @@ pub struct RawStore {
     acknowledged: Result<Position, OpenError>,
     file: File,
     scan: Scan,
+    /// sled's own messages are torn.
+    is_torn: bool,
     /// Kept as long as somebody looks; `None` where the lock file is missing.
     _lock: Option<File>,
 }
@@ -46,6 +50,11 @@ impl RawStore {
         let total = file.metadata().map_err(OpenError::io("read", &path))?.len();
         let scan = Scan::read(&mut file, known_id, &mut |done| progress(done, total))
             .map_err(OpenError::io("read", &path))?;
+        let is_torn = match &identity {
+            Ok(identity) => torn::is_torn(&file, identity.segment_bytes),
+            Err(_) => Ok(false),
+        };
+        let is_torn = is_torn.map_err(OpenError::io("read", &path))?;
         let watermark = directory.join(directory::WATERMARK);
         let acknowledged = match scan.store_id {
             Some(id) => watermark::read(&watermark, id).map(|slot| Position::new(slot.last)),
@@ -60,6 +69,7 @@ impl RawStore {
             acknowledged,
             file,
             scan,
+            is_torn,
             _lock: lock,
         })
     }
@@ -132,6 +142,12 @@ impl RawStore {
             }
             finding
         }));
+        if self.is_torn {
+            findings.push(Finding::general(
+                "a message of sled in sled/db is torn and others follow it: damage, or a power cut \
+                 after which the store was not started yet",
+            ));
+        }
         if let Ok(mut blobs) = fs::read_dir(self.directory.join(directory::SLED).join("blobs"))
             && blobs.next().is_some()
         {
@@ -163,10 +179,15 @@ impl RawStore {
     }
 }
 
-/// How many values of a store in sled's file are not what was written. Blocks.
-pub(crate) fn damaged_values(db: &Path, store_id: StoreId) -> io::Result<usize> {
-    let scan = Scan::read(&mut File::open(db)?, Some(store_id), &mut |_| {})?;
-    Ok(scan.damaged.len())
+/// Whether something in sled's file is not what was written: messages of sled, values of a store. Blocks.
+pub(crate) fn is_damaged(db: &Path, identity: Identity) -> io::Result<bool> {
+    let mut file = File::open(db)?;
+    if torn::is_torn(&file, identity.segment_bytes)? {
+        return Ok(true);
+    }
+    file.rewind()?;
+    let scan = Scan::read(&mut file, Some(identity.store_id), &mut |_| {})?;
+    Ok(!scan.damaged.is_empty())
 }
 
 fn is_snapshot(path: &Path) -> bool {

@@ -40,13 +40,9 @@ impl Safeguard {
         if !db.exists() {
             return Ok(guard);
         }
-        let damaged = raw::damaged_values(&db, directory.identity().store_id)
-            .map_err(OpenError::io("read", &db))?;
-        if damaged > 0 {
-            tracing::warn!(
-                damaged,
-                "sled/db holds damaged values; it is copied before it is opened"
-            );
+        let is_damaged = raw::is_damaged(&db, directory.identity());
+        if is_damaged.map_err(OpenError::io("read", &db))? {
+            tracing::warn!("sled/db is damaged; it is copied before it is opened");
             guard.copy()?;
         }
         Ok(guard)

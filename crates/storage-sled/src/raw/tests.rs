@@ -5,11 +5,14 @@ use super::*;
 use crate::chunk::ChunkBuilder;
 use crate::directory::DataDirectory;
 use crate::record::Record;
+use crate::{SledConfig, SledStorage};
 use bytes::Bytes;
 use icecore_core::{
     ContentType, EntryContent, EventType, Mark, RecordedEvent, Revision, Salt, StreamName,
     Timestamp,
 };
+use icecore_storage::contract::generate::Generator;
+use icecore_storage::{Committed, Storage};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -216,4 +219,52 @@ fn a_store_that_is_open_is_not_looked_at_and_an_unreadable_identity_is_named() {
         said.len() == 1 && said[0].contains("is damaged"),
         "{said:?}"
     );
+}
+
+/// Or every start would copy the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_file_is_not_taken_for_damaged_and_a_flipped_bit_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = SledConfig {
+        segment_bytes: 512 << 10,
+        chunk_bytes: 1_024,
+        run_events: 50,
+        cache_bytes: 8 << 20,
+        ..SledConfig::new(directory.path(), store_id())
+    };
+    let identity = Identity {
+        store_id: store_id(),
+        segment_bytes: config.segment_bytes,
+    };
+    let db = directory.path().join(directory::SLED).join("db");
+    let mut generator = Generator::new(3);
+    for _ in 0..5 {
+        let storage = SledStorage::open(config.clone()).unwrap();
+        let lease = storage.lead().await.unwrap();
+        for _ in 0..60 {
+            let after = generator.last_position();
+            let done = storage.commit(&lease, after, generator.group()).await;
+            assert!(matches!(done, Committed::Done));
+        }
+        storage.close().await.unwrap();
+        assert!(!is_damaged(&db, identity).unwrap());
+        drop(storage);
+        let store = RawStore::scan(directory.path(), &mut |_, _| {}).unwrap();
+        assert_eq!(read(&store).1, Vec::<String>::new());
+    }
+    let sound = fs::read(&db).unwrap();
+    assert!(sound.len() > 2 * identity.segment_bytes);
+    // Behind these the first segment goes on.
+    for at in (30..300_000).step_by(39_991) {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 2;
+        fs::write(&db, damaged).unwrap();
+        assert!(is_damaged(&db, identity).unwrap(), "byte {at}");
+        let store = RawStore::scan(directory.path(), &mut |_, _| {}).unwrap();
+        let (_, said) = read(&store);
+        assert!(
+            said.iter().any(|said| said.contains("torn")),
+            "byte {at}: {said:?}"
+        );
+    }
 }

@@ -23,7 +23,9 @@ pub(crate) fn operations(bytes: &[u8]) {
     let Some((states, bytes)) = bytes.split_first() else {
         return;
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
     let runtime = runtime.expect("a runtime can be had");
     runtime.block_on(run(*states, &mut Bytes(bytes)));
 }

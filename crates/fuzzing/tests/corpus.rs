@@ -1,7 +1,26 @@
 //! The corpus of the fuzzer, on the stable compiler; and some noise beside it, the same in every run.
 
-use icecore_fuzzing::{TARGETS, run};
+use icecore_fuzzing::TARGETS;
 use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Panics in any thread or task, also where somebody catches them: a fuzzer ends at each.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+fn run(target: &str, bytes: &[u8]) {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICS.fetch_add(1, Ordering::Relaxed);
+            hook(panic);
+        }));
+    });
+    icecore_fuzzing::run(target, bytes);
+    let panics = PANICS.load(Ordering::Relaxed);
+    assert_eq!(panics, 0, "{target} panics where it is not seen");
+}
 
 #[test]
 fn the_corpus_harms_nothing() {

@@ -5,6 +5,7 @@
 //! A target here checks more than that nothing panics: what can be read is written again and read
 //! again, and is the same; a sequence of operations is what the model says.
 
+mod disk;
 mod messages;
 mod operations;
 
@@ -16,6 +17,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("requests", messages::requests),
     ("answers", messages::answers),
     ("operations", operations::operations),
+    ("chunks", disk::chunks),
+    ("indexes", disk::indexes),
+    ("files", disk::files),
+    ("raw", disk::raw),
 ];
 
 /// Gives the bytes to the target of this name.

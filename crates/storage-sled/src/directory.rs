@@ -187,7 +187,7 @@ fn write_identity(directory: &Path, identity: Identity) -> Result<(), OpenError>
     }
 }
 
-fn identity_text(identity: Identity) -> String {
+pub(crate) fn identity_text(identity: Identity) -> String {
     let Identity {
         store_id,
         segment_bytes,
@@ -201,11 +201,16 @@ fn identity_text(identity: Identity) -> String {
 
 pub(crate) fn read_identity(path: &Path) -> Result<Identity, OpenError> {
     let text = fs::read(path).map_err(OpenError::io("read", path))?;
+    parse_identity(path, &text)
+}
+
+/// What the identity file at `path` says, which holds this text.
+pub(crate) fn parse_identity(path: &Path, text: &[u8]) -> Result<Identity, OpenError> {
     let damaged = |reason| OpenError::IdentityUnreadable {
         path: path.to_owned(),
         reason,
     };
-    let text = std::str::from_utf8(&text).map_err(|_| damaged("not a text"))?;
+    let text = std::str::from_utf8(text).map_err(|_| damaged("not a text"))?;
     // The first two lines are the same in every format to come.
     let mut lines = text.lines();
     if lines.next() != Some(IDENTITY_TITLE) {

@@ -35,6 +35,8 @@ mod directory;
 mod encoding;
 mod engine;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handle;
 mod index;
 mod keys;

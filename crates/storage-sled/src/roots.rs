@@ -60,7 +60,7 @@ pub(crate) fn read(store: &Store, from: u64) -> Result<Vec<Hash>> {
     Ok(roots.unwrap_or_default().into_iter().skip(skip).collect())
 }
 
-fn encode(store_id: StoreId, group: u64, roots: &[Hash]) -> Vec<u8> {
+pub(crate) fn encode(store_id: StoreId, group: u64, roots: &[Hash]) -> Vec<u8> {
     let mut out = Vec::with_capacity(CHECKED_BYTES + 4 + roots.len() * HASH_BYTES);
     out.extend_from_slice(&MAGIC);
     out.push(FORMAT);
@@ -77,7 +77,7 @@ fn encode(store_id: StoreId, group: u64, roots: &[Hash]) -> Vec<u8> {
     out
 }
 
-fn decode(value: &[u8], store_id: StoreId, group: u64) -> Option<Vec<Hash>> {
+pub(crate) fn decode(value: &[u8], store_id: StoreId, group: u64) -> Option<Vec<Hash>> {
     let mut input = Input::new(value);
     input.take(CHECKED_BYTES + 4)?;
     let mut roots = Vec::with_capacity(ROOTS_PER_GROUP);

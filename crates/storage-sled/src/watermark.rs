@@ -145,7 +145,7 @@ pub(crate) fn read(path: &Path, store_id: StoreId) -> Result<Slot, OpenError> {
         .ok_or_else(|| unreadable("both of its slots are damaged"))
 }
 
-fn encode_slot(store_id: StoreId, content: Slot) -> [u8; SLOT_BYTES] {
+pub(crate) fn encode_slot(store_id: StoreId, content: Slot) -> [u8; SLOT_BYTES] {
     let mut slot = [0; SLOT_BYTES];
     slot[0..4].copy_from_slice(&MAGIC);
     slot[4..8].copy_from_slice(&u32::from(FORMAT).to_be_bytes());
@@ -162,13 +162,17 @@ fn encode_slot(store_id: StoreId, content: Slot) -> [u8; SLOT_BYTES] {
 fn read_slot(file: &File, slot: u64, store_id: StoreId) -> Option<Slot> {
     let mut bytes = [0; SLOT_BYTES];
     file.read_exact_at(&mut bytes, slot * SLOT_DISTANCE).ok()?;
+    decode_slot(&bytes, store_id)
+}
+
+pub(crate) fn decode_slot(bytes: &[u8; SLOT_BYTES], store_id: StoreId) -> Option<Slot> {
     let mut input = Input::new(&bytes[24..]);
     let content = Slot {
         sequence: input.u64()?,
         last: input.u64()?,
         generation: input.u32()?,
     };
-    (encode_slot(store_id, content) == bytes).then_some(content)
+    (encode_slot(store_id, content) == *bytes).then_some(content)
 }
 
 #[cfg(test)]

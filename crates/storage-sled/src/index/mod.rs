@@ -25,6 +25,14 @@ pub(crate) use tail::Tail;
 pub(crate) use term::{for_each as for_each_term, is_tag, stream_key, term_key};
 pub(crate) use writing::{Halt, RunPlan, RunWriter};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use {
+    block::{BlockBuilder, BlockReader, Entry},
+    bloom::{Bloom, hash as bloom_hash},
+    run::{RunInfo, encode_chunks, encode_starts, parse_chunks, parse_starts},
+    section::decode as decode_section,
+};
+
 use crate::log::ReadError;
 use crate::read::Miss;
 use icecore_core::{Direction, Error, RecordedEvent};

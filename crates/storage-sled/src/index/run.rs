@@ -245,7 +245,7 @@ pub(crate) fn encode_starts(starts: &[BlockStart]) -> Vec<u8> {
     out
 }
 
-fn parse_starts(bytes: &[u8], count: u32) -> Option<Vec<BlockStart>> {
+pub(crate) fn parse_starts(bytes: &[u8], count: u32) -> Option<Vec<BlockStart>> {
     let mut input = Input::new(bytes);
     let mut starts = Vec::new();
     for _ in 0..count {
@@ -269,7 +269,7 @@ pub(crate) fn encode_chunks(firsts: &[u64], base: u64) -> Vec<u8> {
     out
 }
 
-fn parse_chunks(bytes: &[u8], info: &RunInfo) -> Option<Vec<u64>> {
+pub(crate) fn parse_chunks(bytes: &[u8], info: &RunInfo) -> Option<Vec<u64>> {
     let mut input = Input::new(bytes);
     let mut firsts = Vec::new();
     let mut at = info.first;

@@ -53,7 +53,12 @@ const DRAWING: &[Crate] = &[
     arrows("disk-trials", &["storage", "storage-sled"], &[]),
     // The rules a second time and the checker of histories; only tests hold a store to them.
     arrows("model", &[], &[]),
-    arrows("fuzzing", &["eventstore", "model", "storage", "wire"], &[]),
+    // It calls whatever reads foreign bytes.
+    arrows(
+        "fuzzing",
+        &["eventstore", "model", "storage", "storage-sled", "wire"],
+        &[],
+    ),
     arrows("testing", &["client", "server"], &["model"]),
     // The contract of storage is shown over the wire, and what no client says in the wire's own words.
     arrows("tests", &["client"], &["storage", "testing", "wire"]),

@@ -233,7 +233,9 @@ impl Header {
         if id != store_id {
             return Err(Damage("a chunk of another store"));
         }
-        if raw_len as usize > RAW_BYTES_MAX || part >= parts {
+        // There is no position 0, and the next one must be a number too.
+        let has_positions = first > 0 && first.checked_add(count.into()).is_some();
+        if raw_len as usize > RAW_BYTES_MAX || part >= parts || !has_positions {
             return Err(Damage("a chunk with an impossible header"));
         }
         Ok((

@@ -117,7 +117,7 @@ pub fn chunk(input: &[u8]) {
     for position in [chunk.first(), chunk.last()] {
         assert!(chunk.contains(position));
     }
-    assert!(chunk.event(chunk.last().wrapping_add(1)).is_err());
+    assert!(chunk.event(chunk.last() + 1).is_err());
     let (Ok(records), Ok(entries)) = (chunk.records(), chunk.entries()) else {
         return;
     };

@@ -181,7 +181,9 @@ impl<'a> BlockReader<'a> {
             0
         };
         let postings = self.input.bytes()?;
-        let sound = !self.term.is_empty() && (1..=postings.len()).contains(&count);
+        let sound = !self.term.is_empty()
+            && (1..=postings.len()).contains(&count)
+            && first_revision.checked_add(count as u64).is_some();
         sound.then_some(RawEntry {
             first_revision,
             tombstone: flags & FLAG_TOMBSTONE != 0,

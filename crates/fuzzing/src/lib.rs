@@ -6,6 +6,7 @@
 //! again, and is the same; a sequence of operations is what the model says.
 
 mod disk;
+mod engine;
 mod messages;
 mod operations;
 
@@ -21,6 +22,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("indexes", disk::indexes),
     ("files", disk::files),
     ("raw", disk::raw),
+    ("engine", engine::operations),
 ];
 
 /// Gives the bytes to the target of this name.

@@ -136,7 +136,7 @@ impl Settings {
             .map_err(Into::into)
     }
 
-    fn from_toml(text: &str) -> Result<Self, String> {
+    pub(crate) fn from_toml(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
     }
 

@@ -10,6 +10,8 @@ mod commands;
 mod config;
 mod exit;
 mod files;
+#[cfg(test)]
+mod foreign;
 mod input;
 mod logging;
 mod ndjson;

@@ -1,6 +1,7 @@
 //! Lines in, lines out, and that nothing changes on the way.
 
 use super::*;
+use crate::foreign;
 use icecore_client::{Position, Revision};
 use proptest::prelude::*;
 
@@ -233,6 +234,38 @@ fn payloads() -> impl Strategy<Value = Bytes> {
         json.prop_map(Bytes::from),
         any::<Vec<u8>>().prop_map(Bytes::from)
     ]
+}
+
+/// Whatever a line holds: what is imported is exported as a line that says the same.
+fn import_and_export(line: &[u8]) {
+    drop(append_line(line, || ID));
+    let Ok(read) = import_line(line, || ID) else {
+        return;
+    };
+    let event = recorded(read);
+    let again = import_line(exported(&event).trim_end().as_bytes(), || ID);
+    assert_eq!(again.map(recorded), Ok(event));
+}
+
+#[test]
+fn lines_of_the_corpus_are_imported_or_refused() {
+    for line in foreign::corpus("ndjson") {
+        import_and_export(&line);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn damaged_lines_are_imported_or_refused(line in foreign::damaged("ndjson")) {
+        import_and_export(&line);
+    }
+
+    #[test]
+    fn any_bytes_are_imported_or_refused(bytes: Vec<u8>) {
+        import_and_export(&bytes);
+    }
 }
 
 proptest! {

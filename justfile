@@ -28,6 +28,18 @@ simulate seeds seed="":
     ICECORE_SIMULATION_SEEDS={{seeds}} ICECORE_SIMULATION_SEED={{seed}} \
     cargo test --package icecore-eventstore --test suite simulation::whatever -- --nocapture
 
+# Look for bytes that harm a reader, so many seconds a target (rustup toolchain install nightly, cargo
+# install cargo-fuzz)
+fuzz seconds="60" target="":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    targets="{{target}}"
+    for target in ${targets:-$(cargo +nightly fuzz list --fuzz-dir tests/fuzz)}; do
+        mkdir -p "tests/fuzz/found/$target"
+        cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" \
+            "tests/fuzz/found/$target" "tests/fuzz/corpus/$target" -- -max_total_time={{seconds}}
+    done
+
 # The documentation, warnings as errors
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -41,6 +41,26 @@ fn the_corpus_harms_nothing() {
 }
 
 #[test]
+fn the_fuzzer_has_a_program_for_each_target() {
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/fuzz_targets");
+    let programs = std::fs::read_dir(programs).expect("a folder can be listed");
+    let programs = programs.map(|program| program.expect("a folder can be listed").path());
+    let mut programs: Vec<_> = programs
+        .map(|path| {
+            path.file_stem()
+                .map(|name| name.to_string_lossy().into_owned())
+        })
+        .collect();
+    programs.sort();
+    let mut targets: Vec<_> = TARGETS
+        .iter()
+        .map(|(name, _)| Some((*name).to_owned()))
+        .collect();
+    targets.sort();
+    assert_eq!(programs, targets);
+}
+
+#[test]
 fn noise_harms_nothing() {
     for (target, _) in TARGETS {
         // Stores on a disk take their time.

@@ -2,14 +2,18 @@
 //! does not have is a decision, not a line in a `Cargo.toml`.
 //!
 //! ```text
-//!                   core
+//!                   core <- model
 //!                 ^      ^
 //!          storage        wire
 //!          ^     ^        ^   ^
-//! storage-sled eventstore |    client <- cli, tests
+//! storage-sled eventstore |    client <- cli, testing, tests, xtask
 //!          ^     ^  ^     |
 //!          |     | kurrent|
-//!           server -------+              everybody may use core; cli and testing use server and client
+//!           server -------+    <- cli, testing
+//!
+//! disk-trials -> storage, storage-sled
+//! fuzzing     -> storage, storage-sled, eventstore, wire, model
+//! xtask       -> tests                   everybody may use core; arrows of tests only are in the list
 //! ```
 
 use cargo_metadata::{DependencyKind, Metadata, Package};

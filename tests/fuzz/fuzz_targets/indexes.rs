@@ -1,0 +1,5 @@
+//! Values of the index: see `crates/fuzzing`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| icecore_fuzzing::run("indexes", bytes));

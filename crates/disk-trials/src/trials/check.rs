@@ -1,11 +1,11 @@
 //! Compares a store with what must be in it: each event once, in order, with equal content, and every
 //! index in agreement with the log.
 
-use super::history::History;
+use super::history::{History, Promised, removals};
 use icecore_core::{
     Category, Direction, Error, PageLimit, Position, RecordedEvent, Revision, StreamName,
 };
-use icecore_storage::{IndexTerm, NumberedAppend, Storage};
+use icecore_storage::{IndexTerm, NumberedAppend, RemovalKind, Storage};
 use std::collections::{BTreeSet, HashMap};
 
 /// Why a trial ends early.
@@ -35,8 +35,9 @@ enum View {
 pub(crate) async fn check(
     store: &dyn Storage,
     history: &mut History,
-    acknowledged: u64,
+    promised: Promised,
 ) -> Result<u64, Finding> {
+    let acknowledged = promised.acknowledged;
     let last = store.last_position().borrow().get();
     if last < acknowledged {
         return Err(Finding::Wrong(format!(
@@ -50,7 +51,12 @@ pub(crate) async fn check(
     };
     // What is named as damaged here must not hide what is wrong there.
     let mut named = None;
+    let fates = Fates::new(appends, last, promised.removed);
     for (view, expected) in views(appends) {
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|event| fates.expected(&view, event))
+            .collect();
         match check_view(store, &view, &expected).await {
             Err(Finding::Named(what)) => named = Some(what),
             other => other?,
@@ -88,24 +94,79 @@ fn views(appends: &[NumberedAppend]) -> HashMap<View, Vec<&RecordedEvent>> {
     views
 }
 
+/// Which events are gone, and which may be: what was to be taken away when the process ended.
+struct Fates {
+    gone: HashMap<Position, RemovalKind>,
+    going: HashMap<Position, RemovalKind>,
+}
+
+impl Fates {
+    fn new(appends: &[NumberedAppend], last: u64, removed: u64) -> Self {
+        let fates = |bound| {
+            let removals = removals(appends, bound).into_iter();
+            removals
+                .map(|removal| (removal.position, removal.kind))
+                .collect()
+        };
+        Self {
+            gone: fates(removed),
+            going: fates(last),
+        }
+    }
+
+    fn expected<'e>(&self, view: &View, event: &'e RecordedEvent) -> Expected<'e> {
+        let is_tag = matches!(view, View::Term(IndexTerm::Tag(_)));
+        let kind = |fates: &HashMap<Position, RemovalKind>| fates.get(&event.position).copied();
+        // A tag goes with the payload.
+        let leaves = |kind: RemovalKind| kind == RemovalKind::Event || is_tag;
+        let gone = kind(&self.gone);
+        Expected {
+            event,
+            may_be_whole: gone.is_none(),
+            may_be_erased: !is_tag && kind(&self.going) == Some(RemovalKind::Payload),
+            may_be_absent: gone.or(kind(&self.going)).is_some_and(leaves),
+        }
+    }
+}
+
+/// An event of a view, and what may have become of it.
+#[derive(Clone, Copy)]
+struct Expected<'e> {
+    event: &'e RecordedEvent,
+    may_be_whole: bool,
+    may_be_erased: bool,
+    may_be_absent: bool,
+}
+
+impl Expected<'_> {
+    fn is(&self, found: &RecordedEvent) -> bool {
+        let is_whole = self.may_be_whole && self.event == found;
+        is_whole || (self.may_be_erased && self.event.clone().into_erased() == *found)
+    }
+}
+
 async fn check_view(
     store: &dyn Storage,
     view: &View,
-    expected: &[&RecordedEvent],
+    expected: &[Expected<'_>],
 ) -> Result<(), Finding> {
     let wrong = |what: String| Err(Finding::Wrong(format!("{view:?}: {what}")));
-    let mut expected = expected.iter();
+    let mut expected = expected.iter().peekable();
     let mut from = 0;
     loop {
         let (events, next, end) = page(store, view, from).await?;
         for found in events {
+            let is_passed = |expected: &&Expected<'_>| {
+                expected.may_be_absent && expected.event.position < found.position
+            };
+            while expected.next_if(is_passed).is_some() {}
             match expected.next() {
-                Some(event) if **event == found => {}
-                Some(event) if event.position == found.position => {
+                Some(known) if known.is(&found) => {}
+                Some(known) if known.event.position == found.position => {
                     return wrong(format!("the event at {} is another one", found.position));
                 }
-                Some(event) => {
-                    let (found, expected) = (found.position, event.position);
+                Some(known) => {
+                    let (found, expected) = (found.position, known.event.position);
                     return wrong(format!("position {found} comes where {expected} should"));
                 }
                 None => return wrong(format!("position {} is too many", found.position)),
@@ -116,11 +177,11 @@ async fn check_view(
         }
         from = next;
     }
-    match expected.next() {
+    match expected.find(|expected| !expected.may_be_absent) {
         None => Ok(()),
-        Some(event) => wrong(format!(
+        Some(known) => wrong(format!(
             "it ends before position {} without a word",
-            event.position
+            known.event.position
         )),
     }
 }

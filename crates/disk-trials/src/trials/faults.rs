@@ -3,6 +3,7 @@
 //! Afterwards the store is opened without faults, and everything that was acknowledged is there. After
 //! a failed sync it must also be there on a disk that never got what the failed sync was about.
 
+use super::history::Promised;
 use super::image::{Cut, Image, Loss};
 use super::parallel;
 use super::process::{Outcome, recorded, unrecorded};
@@ -99,7 +100,7 @@ struct Counts {
 struct Ready {
     image: Image,
     /// Where it ends.
-    last: u64,
+    promised: Promised,
 }
 
 /// One fault that is tried.
@@ -122,7 +123,7 @@ impl Faults {
         // What a process has written it finds in memory, so reads fail in a later one.
         let ready = Ready {
             image: Image::of(&place.join("whole"))?,
-            last: whole.recording.promised(whole.recording.steps.len()),
+            promised: whole.recording.promised(whole.recording.steps.len()),
         };
         let (outcome, later) = recorded(&self.later(&place, "later", &ready)?, None)?;
         ensure!(outcome.is_done(), "again: {}", outcome.describe());
@@ -175,7 +176,7 @@ impl Faults {
         Ok(Work {
             directory,
             seed: self.seed,
-            acknowledged: 0,
+            promised: Promised::default(),
             groups: GROUPS,
             rounds: 2,
             traced: true,
@@ -185,7 +186,7 @@ impl Faults {
     /// The work of a process that finds a store.
     fn later(&self, place: &Path, name: &str, ready: &Ready) -> Result<Work> {
         let work = Work {
-            acknowledged: ready.last,
+            promised: ready.promised,
             rounds: 1,
             ..self.work(place, name)?
         };
@@ -207,7 +208,7 @@ impl Faults {
             complaints.push(format!("the process ended with {}", outcome.describe()));
         }
         let again = Work {
-            acknowledged: promised.max(work.acknowledged),
+            promised: promised.and(work.promised),
             groups: 2,
             rounds: 2,
             traced: false,
@@ -229,7 +230,7 @@ impl Faults {
         for complaint in &complaints {
             println!(
                 "BAD: --seed {} --kind {kind} --nth {}, acknowledged up to {}: {complaint}",
-                self.seed, fault.nth, again.acknowledged
+                self.seed, fault.nth, again.promised.acknowledged
             );
         }
         Ok(Counts {

@@ -3,7 +3,7 @@
 //! Afterwards the store is opened and everything is read: all of it is equal, or what is damaged is
 //! named. Never other data, never less without a word.
 
-use super::history;
+use super::history::{self, Promised};
 use super::image::Image;
 use super::parallel;
 use super::process::{recorded, unrecorded};
@@ -52,7 +52,7 @@ struct Store {
     seed: u64,
     image: Image,
     /// Where it ends.
-    last: u64,
+    promised: Promised,
 }
 
 impl Flips {
@@ -110,7 +110,7 @@ fn make(directory: &Path, seed: u64) -> Result<Store> {
     let work = Work {
         directory: directory.to_owned(),
         seed,
-        acknowledged: 0,
+        promised: Promised::default(),
         groups: history::groups(seed) / 2,
         rounds: 2,
         traced: true,
@@ -120,7 +120,7 @@ fn make(directory: &Path, seed: u64) -> Result<Store> {
     Ok(Store {
         seed,
         image: Image::of(directory)?,
-        last: whole.recording.promised(whole.recording.steps.len()),
+        promised: whole.recording.promised(whole.recording.steps.len()),
     })
 }
 
@@ -136,7 +136,7 @@ fn try_one(store: &Store, trial: u64, directory: &Path) -> Result<(String, Count
     let outcome = unrecorded(&Work {
         directory: directory.to_owned(),
         seed: store.seed,
-        acknowledged: store.last,
+        promised: store.promised,
         groups: 0,
         rounds: 1,
         traced: false,

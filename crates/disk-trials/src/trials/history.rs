@@ -1,10 +1,12 @@
 //! What is written in a trial: settings and appends, all from one seed, so that everybody knows what
 //! must be in a store that reaches up to some position.
 
+use clap::Args;
 use icecore_core::{RecordedEvent, StoreId};
-use icecore_storage::NumberedAppend;
 use icecore_storage::contract::generate::{Generator, Shape};
+use icecore_storage::{NumberedAppend, Removal, RemovalKind};
 use icecore_storage_sled::SledConfig;
+use std::collections::HashMap;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -164,6 +166,63 @@ impl History {
             self.appends.push(self.generator.append());
         }
         self.appends[known..known + count].to_vec()
+    }
+}
+
+/// What a store has been heard to say.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Promised {
+    /// Up to where commits have been acknowledged before
+    #[arg(long, default_value_t = 0)]
+    pub(crate) acknowledged: u64,
+    /// Up to where everything has been removed that is to go
+    #[arg(long, default_value_t = 0)]
+    pub(crate) removed: u64,
+}
+
+impl Promised {
+    /// What has been promised now or before.
+    pub(crate) fn and(self, before: Self) -> Self {
+        Self {
+            acknowledged: self.acknowledged.max(before.acknowledged),
+            removed: self.removed.max(before.removed),
+        }
+    }
+}
+
+/// What is to be taken away of the events up to `bound`: of some streams the beginning, of some events
+/// the payload. Never the last event of a stream.
+pub(crate) fn removals(appends: &[NumberedAppend], bound: u64) -> Vec<Removal> {
+    let events = || appends.iter().flat_map(|append| append.events.iter());
+    let mut last = HashMap::new();
+    for event in events().filter(|event| event.position.get() <= bound) {
+        last.insert(&event.stream, event.position);
+    }
+    let removal = |event: &RecordedEvent| {
+        let is_last = last
+            .get(&event.stream)
+            .is_none_or(|last| *last <= event.position);
+        Some(Removal {
+            position: event.position,
+            kind: fate(event).filter(|kind| *kind == RemovalKind::Payload || !is_last)?,
+        })
+    };
+    events()
+        .take_while(|event| event.position.get() <= bound)
+        .filter_map(removal)
+        .collect()
+}
+
+/// What is to become of an event, sooner or later.
+fn fate(event: &RecordedEvent) -> Option<RemovalKind> {
+    let name = event.stream.as_str().bytes().map(u64::from).sum::<u64>();
+    if event.is_tombstone() {
+        None
+    } else if event.revision.get() < name % 12 {
+        Some(RemovalKind::Event)
+    } else {
+        let goes = event.id.as_u128().is_multiple_of(7);
+        goes.then_some(RemovalKind::Payload)
     }
 }
 

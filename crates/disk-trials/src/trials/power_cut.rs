@@ -1,7 +1,7 @@
 //! The simulator of power cuts: records the engine at work, cuts at random places, and lets the engine
 //! open what a disk may hold then, go on, and be cut a second time.
 
-use super::history;
+use super::history::{self, Promised};
 use super::image::{Cut, Image, Loss};
 use super::parallel;
 use super::process::{Outcome, recorded, unrecorded};
@@ -125,7 +125,7 @@ impl PowerCut {
         let work = Work {
             directory: store,
             seed,
-            acknowledged: 0,
+            promised: Promised::default(),
             groups: history::groups(seed) / 2,
             rounds: 2,
             traced: true,
@@ -180,12 +180,12 @@ struct Report {
 impl Trial<'_> {
     fn run(&self, recording: &Recording) -> Result<Report> {
         let mut random = Random::new(self.seed.wrapping_mul(1_000_003).wrapping_add(self.number));
-        let (first, acknowledged) = self.cut(recording, 0, &mut random);
+        let (first, promised) = self.cut(recording, 0, &mut random);
         let directory = self.place.join("first");
         let mut work = Work {
             directory: directory.clone(),
             seed: self.seed,
-            acknowledged,
+            promised,
             groups: GROUPS_AFTER_CUT,
             rounds: 2,
             traced: true,
@@ -211,7 +211,7 @@ impl Trial<'_> {
             return Ok(report);
         }
         let (second, later) = self.cut(&second.recording, 1, &mut random);
-        work.acknowledged = later.max(acknowledged);
+        work.promised = later.and(promised);
         work.groups = 0;
         work.rounds = 1;
         work.traced = false;
@@ -227,7 +227,7 @@ impl Trial<'_> {
     }
 
     /// Cuts power somewhere in a recording; also says what had been promised by then.
-    fn cut(&self, recording: &Recording, which: u32, random: &mut Random) -> (Image, u64) {
+    fn cut(&self, recording: &Recording, which: u32, random: &mut Random) -> (Image, Promised) {
         let losses = Loss::ALL.len() as u64;
         let loss = self.number / losses.pow(which) % losses;
         let cut = Cut {
@@ -248,7 +248,7 @@ impl Trial<'_> {
              the image is kept in {}",
             self.seed,
             self.number,
-            work.acknowledged,
+            work.promised.acknowledged,
             outcome.describe(),
             kept.display()
         );

@@ -1,6 +1,7 @@
 //! What was seen of a process: changes of files below one directory, syncs, and what it said, in one
 //! order. Knows nothing of how it was seen, nor of what a power cut leaves of it.
 
+use super::history::Promised;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -92,11 +93,14 @@ impl Recording {
             })
     }
 
-    /// How far the store had been promised to reach before a step: what it found at a start has been
-    /// shown to readers, so that counts as well.
-    pub(crate) fn promised(&self, before: usize) -> u64 {
+    /// What had been promised before a step. What a start has found has been shown to readers, so that
+    /// counts as well.
+    pub(crate) fn promised(&self, before: usize) -> Promised {
         let said = ["acknowledged", "found"].map(|word| self.said(word, before));
-        said.into_iter().flatten().max().unwrap_or(0)
+        Promised {
+            acknowledged: said.into_iter().flatten().max().unwrap_or(0),
+            removed: self.said("removed", before).unwrap_or(0),
+        }
     }
 
     /// The most bytes that were written to the file at `path` and not synced, at any time. What only
@@ -179,7 +183,7 @@ mod tests {
         assert_eq!(recording.said("found", 3), Some(5));
         assert_eq!(recording.said("found", 1), Some(3));
         assert_eq!(recording.said("lost", 2), None);
-        assert_eq!(recording.promised(3), 5);
-        assert_eq!(recording.promised(0), 0);
+        assert_eq!(recording.promised(3).acknowledged, 5);
+        assert_eq!(recording.promised(0), Promised::default());
     }
 }

@@ -4,13 +4,14 @@
 //! ```text
 //! found 17            the store ends there, and everything up to there is right
 //! acknowledged 23     a commit was answered
+//! removed 23          what is to go up to there is gone
 //! closed
 //! ```
 //!
 //! What a store is asked to do is [`Operation`]; a new kind of work is a further line there.
 
 use super::check::{Finding, check};
-use super::history::{self, History, end};
+use super::history::{self, History, Promised, end};
 use super::tracer;
 use anyhow::Result;
 use clap::Args;
@@ -32,6 +33,9 @@ pub(crate) const REFUSED: i32 = 3;
 /// It took too long.
 const HUNG: i32 = 4;
 
+/// Events that are taken away at a time.
+const REMOVALS_PER_STEP: usize = 20;
+
 /// How long the process may take. Far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -44,9 +48,8 @@ pub(crate) struct Work {
     /// Decides about settings and contents
     #[arg(long)]
     pub(crate) seed: u64,
-    /// Up to where commits have been acknowledged before
-    #[arg(long, default_value_t = 0)]
-    pub(crate) acknowledged: u64,
+    #[command(flatten)]
+    pub(crate) promised: Promised,
     /// How many groups are written each time
     #[arg(long, default_value_t = 0)]
     pub(crate) groups: usize,
@@ -66,17 +69,19 @@ enum Operation {
     },
     ReadStream,
     Scan,
-    /// Of what nothing was removed from: everything stays as it is.
     Compact,
+    /// Of all that is there, what is to go.
+    Remove,
 }
 
 impl Operation {
     /// Reads write in sled, so they come between the appends.
     fn any(random: &mut Random) -> Self {
-        match random.below(12) {
+        match random.below(14) {
             0 => Self::Scan,
             1 | 2 => Self::ReadStream,
-            3 => Self::Compact,
+            3 | 4 => Self::Compact,
+            5 => Self::Remove,
             _ => Self::Append {
                 appends: 1 + random.below(4),
             },
@@ -91,7 +96,8 @@ impl Work {
         command.arg("work").arg("--directory").arg(&self.directory);
         for (name, value) in [
             ("--seed", self.seed),
-            ("--acknowledged", self.acknowledged),
+            ("--acknowledged", self.promised.acknowledged),
+            ("--removed", self.promised.removed),
             ("--groups", self.groups as u64),
             ("--rounds", self.rounds as u64),
         ] {
@@ -132,19 +138,23 @@ impl Work {
 
     async fn rounds(&self) -> Result<(), Finding> {
         let mut history = History::new(self.seed);
-        let mut random = Random::new(self.seed ^ self.acknowledged.rotate_left(32));
-        let mut acknowledged = self.acknowledged;
+        let mut random = Random::new(self.seed ^ self.promised.acknowledged.rotate_left(32));
+        let mut promised = self.promised;
         for _ in 0..self.rounds {
             let store = open(self.seed, &self.directory)?;
             let mut session = Session {
-                last: check(&store, &mut history, acknowledged).await?,
+                last: check(&store, &mut history, promised).await?,
+                removed: promised.removed,
                 store,
                 history: &mut history,
                 random: &mut random,
             };
             say(&format!("found {}", session.last));
             session.write(self.groups).await?;
-            acknowledged = session.last;
+            promised = Promised {
+                acknowledged: session.last,
+                removed: session.removed,
+            };
             session.store.close().await?;
             say("closed");
         }
@@ -163,6 +173,7 @@ struct Session<'a> {
     history: &'a mut History,
     random: &'a mut Random,
     last: u64,
+    removed: u64,
 }
 
 impl Session<'_> {
@@ -177,6 +188,7 @@ impl Session<'_> {
                 Operation::ReadStream => self.read_stream().await?,
                 Operation::Scan => self.scan().await?,
                 Operation::Compact => self.compact().await?,
+                Operation::Remove => self.remove().await?,
             }
         }
         Ok(())
@@ -219,6 +231,18 @@ impl Session<'_> {
         if first <= last {
             self.store.compact(&lease, first, last).await?;
         }
+        Ok(())
+    }
+
+    async fn remove(&mut self) -> Result<(), Finding> {
+        let appends = self.history.up_to(self.last).unwrap_or_default();
+        let removals = history::removals(appends, self.last);
+        let lease = self.store.lead().await?;
+        for step in removals.chunks(REMOVALS_PER_STEP) {
+            self.store.remove(&lease, step.to_vec()).await?;
+        }
+        self.removed = self.last;
+        say(&format!("removed {}", self.removed));
         Ok(())
     }
 

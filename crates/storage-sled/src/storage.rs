@@ -378,7 +378,7 @@ impl Storage for SledStorage {
         let store = self.opened()?.store;
         blocking(
             store,
-            |store| &store.scans,
+            |store| &store.removals,
             move |store| removal::remove(store, &removals),
         )
         .await
@@ -389,7 +389,7 @@ impl Storage for SledStorage {
         let store = self.opened()?.store;
         blocking(
             store,
-            |store| &store.scans,
+            |store| &store.removals,
             move |store| compaction::compact(store, first.get(), last.get()),
         )
         .await

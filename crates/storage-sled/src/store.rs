@@ -41,6 +41,8 @@ pub(crate) struct Store {
     pub(crate) scans: Arc<Semaphore>,
     /// Other reads on blocking threads.
     pub(crate) lookups: Arc<Semaphore>,
+    /// Removal and compaction, which must not keep readers waiting.
+    pub(crate) removals: Arc<Semaphore>,
     pub(crate) room: Arc<Room>,
     pub(crate) ballast: Ballast,
     pub(crate) directory: DataDirectory,
@@ -88,6 +90,7 @@ impl Store {
             commit_micros: AtomicU64::new(0),
             scans: Arc::new(Semaphore::new((cores / 2).max(1))),
             lookups: Arc::new(Semaphore::new(4 * cores)),
+            removals: Arc::new(Semaphore::new(1)),
             room,
             ballast,
             directory,

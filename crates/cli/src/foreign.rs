@@ -29,7 +29,7 @@ pub(crate) fn damaged(folder: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     ];
     let change = (any::<prop::sample::Index>(), 0..8_usize, piece);
     let text = prop::sample::select(corpus(folder));
-    (text, vec(change, 1..4)).prop_map(|(mut text, changes)| {
+    (text, vec(change, 1..3)).prop_map(|(mut text, changes)| {
         for (at, length, piece) in changes {
             let at = at.index(text.len() + 1);
             let end = (at + length).min(text.len());
@@ -64,7 +64,7 @@ fn the_configurations_of_the_corpus_are_read_or_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn damaged_configurations_are_read_or_refused(text in damaged("config")) {

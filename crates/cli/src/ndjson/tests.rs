@@ -255,7 +255,7 @@ fn lines_of_the_corpus_are_imported_or_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn damaged_lines_are_imported_or_refused(line in foreign::damaged("ndjson")) {

@@ -10,11 +10,15 @@ use crate::directory::{DataDirectory, sync_directory};
 use crate::opening::remove_snapshots;
 use crate::raw;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
 /// Where the copy is, in the data directory.
 const KEPT: &str = "db-before-start";
 const KEPT_NEW: &str = "db-before-start.new";
+
+/// What is copied at a time.
+const COPY_BYTES: usize = 1 << 20;
 
 /// A copy of sled's file, if one was needed.
 #[derive(Debug)]
@@ -54,9 +58,8 @@ impl Safeguard {
 
     fn copy(&mut self) -> Result<(), OpenError> {
         let new = self.directory.join(KEPT_NEW);
-        let copied = fs::copy(self.sled.join("db"), &new)
-            .and_then(|_| File::open(&new)?.sync_all())
-            .and_then(|()| fs::rename(&new, self.kept()));
+        let copied =
+            copy_file(&self.sled.join("db"), &new).and_then(|()| fs::rename(&new, self.kept()));
         if let Err(source) = copied {
             let _ = fs::remove_file(&new);
             return Err(OpenError::NotCopied {
@@ -88,5 +91,17 @@ impl Safeguard {
         fs::rename(&kept, self.sled.join("db")).map_err(OpenError::io("move", &kept))?;
         sync_directory(&self.sled)?;
         sync_directory(&self.directory)
+    }
+}
+
+/// Copies with plain reads and writes, so that every error of the disk is met here, and syncs.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let mut buffer = vec![0; COPY_BYTES];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return to.sync_all(),
+            read => to.write_all(&buffer[..read])?,
+        }
     }
 }

@@ -87,13 +87,9 @@ async fn check(config: SledConfig, shape: Shape, seed: u64, steps: &[Step]) {
 
 /// Beginnings of streams, or single events, without the last event of any stream.
 async fn some_removals(model: &dyn Storage, kind: RemovalKind, seed: u64) -> Vec<Removal> {
-    let page = model
-        .read_log(Position::FIRST, PageLimit::MAX)
-        .await
-        .unwrap();
-    assert!(page.end, "a small history");
+    let entries = log(model).await;
     let mut last = HashMap::new();
-    let events: Vec<_> = page.entries.iter().filter_map(LogEntry::event).collect();
+    let events: Vec<_> = entries.iter().filter_map(LogEntry::event).collect();
     for event in &events {
         last.insert(event.stream.clone(), event.position);
     }
@@ -112,18 +108,22 @@ async fn some_removals(model: &dyn Storage, kind: RemovalKind, seed: u64) -> Vec
     events.iter().filter(goes).map(removal).collect()
 }
 
-async fn leaves(engine: &dyn Storage) -> Vec<Hash> {
-    let mut leaves = Vec::new();
+async fn log(engine: &dyn Storage) -> Vec<LogEntry> {
+    let mut entries = Vec::new();
     let mut from = Position::FIRST;
     loop {
         let page = engine.read_log(from, PageLimit::events(100)).await.unwrap();
         assert_eq!(page.damage, None);
-        leaves.extend(page.entries.iter().map(LogEntry::leaf_hash));
+        entries.extend(page.entries);
         from = page.next;
         if page.end {
-            return leaves;
+            return entries;
         }
     }
+}
+
+async fn leaves(engine: &dyn Storage) -> Vec<Hash> {
+    log(engine).await.iter().map(LogEntry::leaf_hash).collect()
 }
 
 async fn assert_index(storage: &SledStorage) {

@@ -13,8 +13,9 @@ use icecore_client::{Revision, StreamName};
 Example:
   icecore truncate order-1 --before 1000      # revision 1000 is the first one that remains visible
 
-The events stay where they are: reads of all streams show them. It sets $tb in the metadata of the
-stream; `icecore metadata set` with a smaller $tb, or without one, shows them to its readers again.")]
+The events stay where they are until they are scavenged: reads of all streams show them, and `icecore
+metadata set` with a smaller $tb, or without one, shows them to readers of the stream again. See
+`icecore scavenge`.")]
 pub(crate) struct TruncateArgs {
     /// The stream
     #[arg(value_parser = stream_name)]

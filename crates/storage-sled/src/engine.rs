@@ -109,16 +109,16 @@ impl Engine {
         guarded(|| Ok(self.log.get(log_key(first, part))?))
     }
 
-    /// First position of the chunk that begins at or before a position.
+    /// First position of the chunk that begins at or before a position. Further parts do not count:
+    /// an erasure may have left some behind.
     pub(crate) fn chunk_at(&self, position: u64) -> Result<Option<u64>, Fault> {
-        guarded(|| {
-            let before = self.log.range(..=log_key(position, u16::MAX)).next_back();
-            Ok(before.transpose()?)
-        })
-        .map(|pair| {
-            pair.and_then(|(key, _)| parse_log_key(&key))
-                .map(|(first, _)| first)
-        })
+        let mut before = self.log.range(..=log_key(position, u16::MAX));
+        while let Some((key, _)) = guarded(|| Ok(before.next_back().transpose()?))? {
+            if let Some((first, 0)) = parse_log_key(&key) {
+                return Ok(Some(first));
+            }
+        }
+        Ok(None)
     }
 
     /// The stored roots of one group.

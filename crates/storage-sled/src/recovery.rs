@@ -227,8 +227,12 @@ impl<'a> Replay<'a> {
 
     /// Takes the next value of the log.
     fn part(&mut self, first: u64, part: u16, value: IVec) -> Result<(), Stop> {
-        if part == 0 {
+        if part == 0 || self.is_whole() {
             self.end_chunk()?;
+        }
+        if part > 0 && first < self.next {
+            // An erasure made it needless and did not come to delete it. Nothing reads it.
+            return Ok(());
         }
         if self.torn {
             return Err(Stop::Damage(self.next, Damage("a chunk lacks parts")));
@@ -236,22 +240,16 @@ impl<'a> Replay<'a> {
         if first != self.next {
             return Err(Stop::Damage(self.next, Damage("a chunk is missing")));
         }
-        if self.is_left_over(part, &value) {
-            return Ok(());
-        }
         self.unmarked.push((first, part));
         self.parts.push(value);
         Ok(())
     }
 
-    /// Whether a part is one that an erasure made needless and did not come to delete: the chunk has
-    /// fewer parts. Nothing reads it.
-    fn is_left_over(&self, part: u16, value: &[u8]) -> bool {
-        let head = self.parts.first();
-        let parts = head.map(|head| Header::parts_of(head, self.store.id));
-        part > 0
-            && matches!(parts, Some(Ok(parts)) if part >= parts)
-            && Header::parts_of(value, self.store.id).is_ok()
+    /// Whether all parts of the chunk that is being read are there.
+    fn is_whole(&self) -> bool {
+        let parts = self.parts.first();
+        let parts = parts.map(|head| Header::parts_of(head, self.store.id));
+        matches!(parts, Some(Ok(parts)) if self.parts.len() >= usize::from(parts))
     }
 
     /// Decodes the chunk whose parts have been read. An incomplete one is the end of an append that

@@ -36,6 +36,13 @@ pub(crate) fn remove(store: &Store, removals: &[Removal]) -> Result<Removed> {
             })?;
             store.log.count_stored(bytes, new_bytes);
             removed.bytes += bytes.saturating_sub(new_bytes);
+        } else {
+            // An earlier removal may have been interrupted before it was done.
+            let left = delete_parts(store, chunk.first(), parts);
+            left.map_err(|fault| {
+                store.fail(&fault.0);
+                Error::unavailable(fault.0)
+            })?;
         }
         rest = &rest[here.max(1)..];
     }
@@ -178,16 +185,26 @@ fn put(
         // What the first part no longer names is needless, but only once that is durable.
         writing.barrier()?;
         drop(writing);
-        for part in (1..parts).rev() {
-            let deletion = Write::Deletions {
-                keys: 1,
-                bytes: store.value_bytes_max(),
-            };
-            let mut writing = store.engine.write_when_admitted(deletion)?;
-            writing.delete_log((old.first(), part))?;
-        }
+        delete_parts(store, old.first(), 1)?;
     }
     Ok(bytes)
+}
+
+/// Deletes the parts of a chunk from this one on, the last one first.
+fn delete_parts(store: &Store, first: u64, from: u16) -> Result<(), Fault> {
+    let mut end = from;
+    while store.engine.log_value(first, end)?.is_some() {
+        end += 1;
+    }
+    for part in (from..end).rev() {
+        let deletion = Write::Deletions {
+            keys: 1,
+            bytes: store.value_bytes_max(),
+        };
+        let mut writing = store.engine.write_when_admitted(deletion)?;
+        writing.delete_log((first, part))?;
+    }
+    Ok(())
 }
 
 /// The records as more chunks, where one would be too large.

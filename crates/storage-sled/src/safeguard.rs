@@ -40,6 +40,10 @@ impl Safeguard {
         if guard.kept().exists() {
             guard.put_back()?;
         }
+        let unfinished = guard.directory.join(KEPT_NEW);
+        if unfinished.exists() {
+            fs::remove_file(&unfinished).map_err(OpenError::io("remove", &unfinished))?;
+        }
         let db = guard.sled.join("db");
         if !db.exists() {
             return Ok(guard);
@@ -71,13 +75,15 @@ impl Safeguard {
         sync_directory(&self.directory)
     }
 
-    /// Everything that was acknowledged is there: the copy is not needed.
+    /// Everything that was acknowledged is there: the copy is not needed. It must be gone for good
+    /// before anything else is acknowledged, or the next start would put it back.
     pub(crate) fn release(self) -> Result<(), OpenError> {
         if !self.is_kept {
             return Ok(());
         }
         let kept = self.kept();
-        fs::remove_file(&kept).map_err(OpenError::io("remove", &kept))
+        fs::remove_file(&kept).map_err(OpenError::io("remove", &kept))?;
+        sync_directory(&self.directory)
     }
 
     /// The start failed, and sled has let go of the file: it is again as it was before.

@@ -4,6 +4,7 @@
 use crate::chunk::ChunkBuilder;
 use crate::config::{SledConfig, value_bytes_max};
 use crate::keys::log_key;
+use crate::record::Record;
 use crate::{OpenError, SledStorage};
 use icecore_core::{Direction, Mark, PageLimit, Position, RecordedEvent, Salt, StoreId};
 use icecore_storage::contract::generate::Numbering;
@@ -220,4 +221,65 @@ async fn acknowledged_events_are_not_cut_even_if_their_append_is_not_whole() {
         );
         assert!(found, "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn parts_that_an_erasure_left_behind_are_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(&directory);
+    let mut numbering = Numbering::default();
+    let mut written = events(&mut numbering, 1);
+    let noise: Vec<u8> = (0..30_000_u32)
+        .map(|n| (n.wrapping_mul(n) >> 7).to_le_bytes()[0])
+        .collect();
+    written.push(RecordedEvent {
+        data: noise.into(),
+        ..numbering.event("a-1")
+    });
+    written.extend(events(&mut numbering, 1));
+    let storage = SledStorage::open(config.clone()).unwrap();
+    commit(&storage, 0, &written).await;
+    let before = storage
+        .read_log(Position::FIRST, PageLimit::MAX)
+        .await
+        .unwrap();
+    storage.close().await.unwrap();
+    drop(storage);
+
+    // As if the large event, whose other parts are still there, was taken away and its chunk merged.
+    let mut builder = ChunkBuilder::new(Position::FIRST, written[0].recorded_at, 1);
+    for (at, entry) in before.entries.iter().enumerate() {
+        let content = match at {
+            1 => entry.content.clone().into_erased(),
+            _ => entry.content.clone(),
+        };
+        builder.push_record(&Record::from(&content), entry.mark, &mut Vec::new());
+    }
+    let merged = builder.encode(config.new_store_id, value_bytes_max(config.segment_bytes));
+    let database = sled::Config::new()
+        .path(config.directory.join("sled"))
+        .segment_size(config.segment_bytes)
+        .open()
+        .unwrap();
+    let log = database.open_tree("log").unwrap();
+    assert!(
+        log.contains_key(log_key(2, 1)).unwrap(),
+        "it had several parts"
+    );
+    log.insert(log_key(1, 0), merged[0].clone()).unwrap();
+    for first in [2, 3] {
+        log.remove(log_key(first, 0)).unwrap();
+    }
+    database.flush().unwrap();
+    drop((log, database));
+
+    let storage = SledStorage::open(config.clone()).unwrap();
+    let after = storage
+        .read_log(Position::FIRST, PageLimit::MAX)
+        .await
+        .unwrap();
+    assert_eq!((after.damage, after.entries.len()), (None, 3));
+    assert!(after.entries[1].event().unwrap().erased);
+    commit(&storage, 3, &events(&mut numbering, 1)).await;
+    storage.close().await.unwrap();
 }

@@ -19,12 +19,8 @@ use tempfile::TempDir;
 const DATABASE: &str = "sled/db";
 
 /// sled's log must be synced before this much of it waits: near a whole segment a cut destroys what was
-/// acknowledged long ago. The engine's own budget admits far less, but sled's garbage collection fills
-/// a buffer, which is as large as a segment, as fast as memory takes it.
-const WINDOW_BYTES_MAX: usize = 8 * 1_024 * 1_024;
-
-/// What the budget is meant to keep to. More than this is only said.
-const WINDOW_BYTES_MEANT: usize = 4 * 1_024 * 1_024;
+/// acknowledged long ago.
+const WINDOW_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 
 /// Groups that are written after the first cut, each time the store is opened.
 const GROUPS_AFTER_CUT: usize = 5;
@@ -92,12 +88,6 @@ impl PowerCut {
             self.seeds,
             largest_window / 1_024
         );
-        if (WINDOW_BYTES_MEANT..WINDOW_BYTES_MAX).contains(largest_window) {
-            println!(
-                "that is more than is meant to be: {} KiB",
-                WINDOW_BYTES_MEANT / 1_024
-            );
-        }
         let broken = self.control && *bad == 0;
         if broken {
             println!("nothing was lost although no sync counted: the simulator is broken");

@@ -44,6 +44,16 @@ pub(crate) fn remove(store: &Store, removals: &[Removal]) -> Result<Removed> {
                 Error::unavailable(fault.0)
             })?;
         }
+        for removal in &rest[..here.max(1)] {
+            let position = removal.position.get();
+            // Its chunk may have been merged since an erasure of it was interrupted.
+            if removal.kind == RemovalKind::Payload && position != chunk.first() {
+                delete_parts(store, position, 1).map_err(|fault| {
+                    store.fail(&fault.0);
+                    Error::unavailable(fault.0)
+                })?;
+            }
+        }
         rest = &rest[here.max(1)..];
     }
     let durable = store.engine.write().barrier();

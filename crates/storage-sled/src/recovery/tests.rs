@@ -8,7 +8,7 @@ use crate::record::Record;
 use crate::{OpenError, SledStorage};
 use icecore_core::{Direction, Mark, PageLimit, Position, RecordedEvent, Salt, StoreId};
 use icecore_storage::contract::generate::Numbering;
-use icecore_storage::{Committed, NumberedAppend, Storage};
+use icecore_storage::{Committed, NumberedAppend, Removal, RemovalKind, Storage};
 use uuid::Uuid;
 
 /// What is written to the log without the engine: first position, events with their marks, and
@@ -281,5 +281,21 @@ async fn parts_that_an_erasure_left_behind_are_passed_over() {
     assert_eq!((after.damage, after.entries.len()), (None, 3));
     assert!(after.entries[1].event().unwrap().erased);
     commit(&storage, 3, &events(&mut numbering, 1)).await;
+
+    // Whoever repeats the erasure takes them away.
+    let removal = Removal {
+        position: Position::new(2),
+        kind: RemovalKind::Payload,
+    };
+    let lease = storage.lead().await.unwrap();
+    storage.remove(&lease, vec![removal]).await.unwrap();
     storage.close().await.unwrap();
+    drop(storage);
+    let database = sled::Config::new()
+        .path(config.directory.join("sled"))
+        .segment_size(config.segment_bytes)
+        .open()
+        .unwrap();
+    let log = database.open_tree("log").unwrap();
+    assert!(!log.contains_key(log_key(2, 1)).unwrap());
 }

@@ -6,7 +6,7 @@ use crate::config::{SledConfig, value_bytes_max};
 use crate::keys::log_key;
 use crate::record::Record;
 use crate::{OpenError, SledStorage};
-use icecore_core::{Direction, Mark, PageLimit, Position, RecordedEvent, Salt, StoreId};
+use icecore_core::{Direction, LogEntry, Mark, PageLimit, Position, RecordedEvent, Salt, StoreId};
 use icecore_storage::contract::generate::Numbering;
 use icecore_storage::{Committed, NumberedAppend, Removal, RemovalKind, Storage};
 use uuid::Uuid;
@@ -45,12 +45,17 @@ async fn commit(storage: &SledStorage, after: u64, events: &[RecordedEvent]) {
     assert!(matches!(outcome, Committed::Done), "{outcome:?}");
 }
 
-fn put(config: &SledConfig, pieces: &[Piece<'_>]) {
-    let database = sled::Config::new()
+/// The database under a store that is closed.
+fn database(config: &SledConfig) -> sled::Db {
+    sled::Config::new()
         .path(config.directory.join("sled"))
         .segment_size(config.segment_bytes)
         .open()
-        .unwrap();
+        .unwrap()
+}
+
+fn put(config: &SledConfig, pieces: &[Piece<'_>]) {
+    let database = database(config);
     let log = database.open_tree("log").unwrap();
     for Piece {
         events,
@@ -223,6 +228,31 @@ async fn acknowledged_events_are_not_cut_even_if_their_append_is_not_whole() {
     }
 }
 
+/// Leaves what an erasure of the second event leaves behind, whose chunk was merged with the others': the
+/// parts of the large chunk but the first are still there.
+fn merge_as_erased(config: &SledConfig, written: &[RecordedEvent], entries: &[LogEntry]) {
+    let mut builder = ChunkBuilder::new(Position::FIRST, written[0].recorded_at, 1);
+    for (at, entry) in entries.iter().enumerate() {
+        let content = match at {
+            1 => entry.content.clone().into_erased(),
+            _ => entry.content.clone(),
+        };
+        builder.push_record(&Record::from(&content), entry.mark, &mut Vec::new());
+    }
+    let merged = builder.encode(config.new_store_id, value_bytes_max(config.segment_bytes));
+    let database = database(config);
+    let log = database.open_tree("log").unwrap();
+    assert!(
+        log.contains_key(log_key(2, 1)).unwrap(),
+        "it had several parts"
+    );
+    log.insert(log_key(1, 0), merged[0].clone()).unwrap();
+    for first in [2, 3] {
+        log.remove(log_key(first, 0)).unwrap();
+    }
+    database.flush().unwrap();
+}
+
 #[tokio::test]
 async fn parts_that_an_erasure_left_behind_are_passed_over() {
     let directory = tempfile::tempdir().unwrap();
@@ -246,32 +276,7 @@ async fn parts_that_an_erasure_left_behind_are_passed_over() {
     storage.close().await.unwrap();
     drop(storage);
 
-    // As if the large event, whose other parts are still there, was taken away and its chunk merged.
-    let mut builder = ChunkBuilder::new(Position::FIRST, written[0].recorded_at, 1);
-    for (at, entry) in before.entries.iter().enumerate() {
-        let content = match at {
-            1 => entry.content.clone().into_erased(),
-            _ => entry.content.clone(),
-        };
-        builder.push_record(&Record::from(&content), entry.mark, &mut Vec::new());
-    }
-    let merged = builder.encode(config.new_store_id, value_bytes_max(config.segment_bytes));
-    let database = sled::Config::new()
-        .path(config.directory.join("sled"))
-        .segment_size(config.segment_bytes)
-        .open()
-        .unwrap();
-    let log = database.open_tree("log").unwrap();
-    assert!(
-        log.contains_key(log_key(2, 1)).unwrap(),
-        "it had several parts"
-    );
-    log.insert(log_key(1, 0), merged[0].clone()).unwrap();
-    for first in [2, 3] {
-        log.remove(log_key(first, 0)).unwrap();
-    }
-    database.flush().unwrap();
-    drop((log, database));
+    merge_as_erased(&config, &written, &before.entries);
 
     let storage = SledStorage::open(config.clone()).unwrap();
     let after = storage
@@ -291,11 +296,7 @@ async fn parts_that_an_erasure_left_behind_are_passed_over() {
     storage.remove(&lease, vec![removal]).await.unwrap();
     storage.close().await.unwrap();
     drop(storage);
-    let database = sled::Config::new()
-        .path(config.directory.join("sled"))
-        .segment_size(config.segment_bytes)
-        .open()
-        .unwrap();
+    let database = database(&config);
     let log = database.open_tree("log").unwrap();
     assert!(!log.contains_key(log_key(2, 1)).unwrap());
 }

@@ -24,6 +24,8 @@
 
 mod ballast;
 mod barrier;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod budget;
 mod check;
 mod chunk;

@@ -150,6 +150,12 @@ impl SledStorage {
         self.opened().expect("the store is open").store.fail(reason);
     }
 
+    /// What benchmarks look into.
+    #[cfg(feature = "bench")]
+    pub(crate) fn store(&self) -> Arc<Store> {
+        self.opened().expect("the store is open").store
+    }
+
     /// What [`shut`] needs; nothing the second time.
     fn take(&self) -> (Option<Opened>, Option<Threads>) {
         let opened = self

@@ -42,7 +42,7 @@ const DRAWING: &[Crate] = &[
     arrows("core", &[], &[]),
     arrows("storage", &[], &["storage"]),
     arrows("wire", &[], &[]),
-    arrows("storage-sled", &["storage"], &["storage"]),
+    arrows("storage-sled", &["storage"], &["storage", "storage-sled"]),
     arrows("eventstore", &["storage"], &["model", "storage"]),
     arrows("kurrent", &["eventstore"], &[]),
     // `engine.rs` picks the engine, and the health that engines tell is said by HTTP.

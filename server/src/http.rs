@@ -4,10 +4,9 @@
 use crate::metrics;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderValue, StatusCode, header};
 use icecore_eventstore::EventStore;
 use icecore_storage::Health;
 use tower_http::classify::{GrpcErrorsAsFailures, SharedClassifier};
@@ -23,6 +22,7 @@ pub(crate) fn routes(store: EventStore) -> Router {
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
+        .fallback(nothing_here)
         .with_state(store)
 }
 
@@ -58,14 +58,8 @@ async fn metrics(State(store): State<EventStore>) -> Response {
     }
 }
 
-/// Answers plain HTTP requests that no route took; lets gRPC calls through.
-pub(crate) async fn only_grpc(request: Request, next: Next) -> Response {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let says_grpc =
-        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-    if says_grpc && request.version() == Version::HTTP_2 {
-        return next.run(request).await;
-    }
+/// Answers requests that no route took.
+async fn nothing_here(request: Request) -> Response {
     let path = request.uri().path();
     let is_method = path.starts_with("/icecore.v1.") || path.starts_with("/grpc.");
     if is_method {
@@ -81,11 +75,12 @@ pub(crate) async fn only_grpc(request: Request, next: Next) -> Response {
     (StatusCode::NOT_FOUND, text).into_response()
 }
 
-type MakeSpan = fn(&Request) -> Span;
+type MakeSpan<B> = fn(&http::Request<B>) -> Span;
 
-/// A span for each request, over its whole answer: streams of answers and their end are part of it.
-pub(crate) fn trace() -> TraceLayer<SharedClassifier<GrpcErrorsAsFailures>, MakeSpan, ()> {
-    let span: MakeSpan = |request| tracing::info_span!("request", path = request.uri().path(), version = ?request.version());
+/// A span for each request, over its whole answer: streams of answers and their end are part of it. It
+/// is there for those who debug: a span costs about as much as deciding a small append.
+pub(crate) fn trace<B>() -> TraceLayer<SharedClassifier<GrpcErrorsAsFailures>, MakeSpan<B>, ()> {
+    let span: MakeSpan<B> = |request| tracing::debug_span!("request", path = request.uri().path(), version = ?request.version());
     TraceLayer::new_for_grpc()
         .make_span_with(span)
         .on_request(())

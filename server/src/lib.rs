@@ -9,6 +9,8 @@ mod grpc;
 mod http;
 mod metrics;
 pub mod offline;
+mod port;
+mod process;
 mod serve;
 
 pub use config::{Config, Engine};

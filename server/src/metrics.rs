@@ -1,5 +1,6 @@
 //! What Prometheus is told: the store's counters and the engine's figures, asked when it asks.
 
+use crate::process;
 use icecore_core::Result;
 use icecore_eventstore::EventStore;
 use prometheus_client::encoding::text::encode;
@@ -34,6 +35,9 @@ pub(crate) async fn render(store: &EventStore) -> Result<String> {
             "A figure of the storage engine",
             *value,
         );
+    }
+    for (name, value) in process::figures() {
+        gauge(&name, "A figure of the process", value);
     }
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| {

@@ -1,9 +1,8 @@
 //! The life of a server: open the store, take connections, and stop in order.
 
 use crate::config::Config;
+use crate::port::Port;
 use crate::{engine, grpc, http};
-use axum::Router;
-use axum::middleware::from_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,6 +16,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
+use tower::Layer as _;
 
 /// What a client may send before the server has taken it, on a stream and on a connection. Large
 /// enough for an append session at full speed, small enough that a thousand connections whose bodies
@@ -75,14 +75,8 @@ pub async fn serve(
         // Nothing was served yet, so there is nothing to end.
         () = &mut shutdown => return Ok(()),
     };
-    let (grpc, health) = grpc::routes(&store, &config).await;
-    let router = http::routes(store.clone())
-        .fallback_service(
-            Router::new()
-                .fallback_service(grpc)
-                .layer(from_fn(http::only_grpc)),
-        )
-        .layer(http::trace());
+    let (grpc, health) = grpc::services(&store, &config).await;
+    let port = Port::new(grpc, http::routes(store.clone()));
     if let Ok(address) = listener.local_addr() {
         tracing::info!(
             store_id = %store.store_id(),
@@ -92,7 +86,7 @@ pub async fn serve(
     }
     let mut connections = Connections::new(&config);
     let failed = tokio::select! {
-        () = connections.accept(&listener, &router) => None,
+        () = connections.accept(&listener, &port) => None,
         () = &mut shutdown => None,
         error = store.failed() => Some(error),
     };
@@ -180,7 +174,7 @@ impl Connections {
     }
 
     /// Takes connections for ever.
-    async fn accept(&mut self, listener: &TcpListener, router: &Router) {
+    async fn accept(&mut self, listener: &TcpListener, port: &Port) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
@@ -190,7 +184,7 @@ impl Connections {
                     // what there is no more of.
                     let Ok(permit) = permit else { continue };
                     tracing::debug!(%peer, "connected");
-                    self.begin(stream, permit, router);
+                    self.begin(stream, permit, port);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept a connection");
@@ -208,11 +202,11 @@ impl Connections {
         self.is_full = is_full;
     }
 
-    fn begin(&self, stream: TcpStream, permit: OwnedSemaphorePermit, router: &Router) {
+    fn begin(&self, stream: TcpStream, permit: OwnedSemaphorePermit, port: &Port) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "set TCP_NODELAY");
         }
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(http::trace().layer(port.clone()));
         let (builder, watcher) = (self.builder.clone(), self.graceful.watcher());
         let mut phase = self.phase.subscribe();
         let greeting_timeout = self.greeting_timeout;

@@ -2,8 +2,9 @@
 //! that command.
 
 use crate::commands::{
-    append, backup, categories, completions, delete, demo, doctor, erase, export, import, metadata,
-    proof, read, restore, scavenge, serve, stats, stream, streams, subscribe, truncate, verify,
+    append, backup, bench, categories, completions, delete, demo, doctor, erase, export, import,
+    metadata, proof, read, restore, scavenge, serve, stats, stream, streams, subscribe, truncate,
+    verify,
 };
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
@@ -92,6 +93,7 @@ pub(crate) enum Command {
     Restore(restore::RestoreArgs),
     Doctor(doctor::DoctorArgs),
     Stats(stats::StatsArgs),
+    Bench(Box<bench::BenchArgs>),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod backup;
+pub(crate) mod bench;
 pub(crate) mod categories;
 pub(crate) mod completions;
 pub(crate) mod delete;
@@ -66,6 +67,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Backup(args) => backup::run(args, connection).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
+        Command::Bench(args) => bench::run(*args, connection).await,
         Command::Stats(args) => stats::run(args, connection).await,
         Command::Completions(args) => completions::run(args),
     }

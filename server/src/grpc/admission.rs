@@ -146,7 +146,8 @@ where
         let request = request.map(|body| {
             GrpcBody::new(AdmissionBody {
                 inner: Box::pin(body),
-                prefix: Vec::with_capacity(PREFIX_BYTES),
+                prefix: [0; PREFIX_BYTES],
+                prefix_bytes: 0,
                 message_left: 0,
                 held_back: None,
                 room,
@@ -165,8 +166,9 @@ type Acquiring = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, Status
 /// A request body that is read on only when there is room for the message that begins.
 struct AdmissionBody<B> {
     inner: Pin<Box<B>>,
-    /// The part of a message's prefix that has come so far.
-    prefix: Vec<u8>,
+    /// The part of a message's prefix that has come so far, and how long it is.
+    prefix: [u8; PREFIX_BYTES],
+    prefix_bytes: usize,
     /// Bytes of the current message that are still to come.
     message_left: usize,
     /// A frame that waits for room, and how much of it was looked at.
@@ -194,11 +196,13 @@ impl<B> AdmissionBody<B> {
                 }
                 continue;
             }
-            let part = (PREFIX_BYTES - self.prefix.len()).min(data.len() - at);
-            self.prefix.extend_from_slice(&data[at..at + part]);
+            let part = (PREFIX_BYTES - self.prefix_bytes).min(data.len() - at);
+            self.prefix[self.prefix_bytes..][..part].copy_from_slice(&data[at..at + part]);
+            self.prefix_bytes += part;
             at += part;
-            if let [_, a, b, c, d] = self.prefix[..] {
-                self.prefix.clear();
+            if self.prefix_bytes == PREFIX_BYTES {
+                self.prefix_bytes = 0;
+                let [_, a, b, c, d] = self.prefix;
                 let length = u32::from_be_bytes([a, b, c, d]);
                 self.message_left = usize::try_from(length).unwrap_or(usize::MAX);
                 check_size(self.message_left)?;
@@ -208,6 +212,14 @@ impl<B> AdmissionBody<B> {
             }
         }
         Ok((at, None))
+    }
+
+    /// The message that begins has its room; so much of the frame is left.
+    fn admit(&mut self, permit: OwnedSemaphorePermit, frame_left: usize) {
+        self.admitted.put(permit);
+        // Most messages are there as a whole and need no clock.
+        let is_to_come = self.message_left > frame_left;
+        self.deadline = is_to_come.then(|| Box::pin(sleep(self.limits.message)));
     }
 
     /// Goes through a frame and waits for room where a message begins.
@@ -220,11 +232,7 @@ impl<B> AdmissionBody<B> {
         loop {
             if let Some(waiting) = &mut self.waiting {
                 match waiting.as_mut().poll(context) {
-                    Poll::Ready(Ok(permit)) => {
-                        self.admitted.put(permit);
-                        self.deadline =
-                            (self.message_left > 0).then(|| Box::pin(sleep(self.limits.message)));
-                    }
+                    Poll::Ready(Ok(permit)) => self.admit(permit, data.len() - at),
                     Poll::Ready(Err(status)) => return Poll::Ready(Err(status)),
                     Poll::Pending => {
                         self.held_back = Some((data, at));
@@ -235,11 +243,14 @@ impl<B> AdmissionBody<B> {
             }
             let (looked_at, needs) = self.look(&data, at)?;
             at = looked_at;
-            match (needs, &self.room) {
-                (Some(bytes), Some(room)) => {
-                    self.waiting = Some(acquire(room.clone(), bytes, self.limits.admission));
-                }
-                _ => return Poll::Ready(Ok(data)),
+            let (Some(bytes), Some(room)) = (needs, &self.room) else {
+                return Poll::Ready(Ok(data));
+            };
+            if let Some(permit) = room.take_small(bytes) {
+                self.admit(permit, data.len() - at);
+            } else {
+                let all = Arc::clone(&room.all);
+                self.waiting = Some(acquire(all, bytes, self.limits.admission));
             }
         }
     }
@@ -274,15 +285,19 @@ fn stalled(limit: Duration) -> Status {
     )))
 }
 
-fn acquire(room: Places, bytes: usize, timeout: Duration) -> Acquiring {
+impl Places {
+    /// Room of its own for a small message, if there is any.
+    fn take_small(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes).ok()?;
+        let is_small = bytes <= SMALL_MESSAGE_BYTES_MAX;
+        let small = is_small.then(|| Arc::clone(&self.small))?;
+        small.try_acquire_many_owned(permits).ok()
+    }
+}
+
+fn acquire(all: Arc<Semaphore>, bytes: usize, timeout: Duration) -> Acquiring {
     let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
     Box::pin(async move {
-        let Places { small, all } = room;
-        if bytes <= SMALL_MESSAGE_BYTES_MAX
-            && let Ok(permit) = small.try_acquire_many_owned(permits)
-        {
-            return Ok(permit);
-        }
         match tokio::time::timeout(timeout, all.acquire_many_owned(permits)).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) => Err(status::from_error(Error::unavailable(

@@ -1,6 +1,6 @@
 //! The gRPC side of the port: which services there are and what every call passes through.
 //!
-//! From the outside in: a request span (`http.rs`), a plain word for callers without gRPC (`http.rs`),
+//! From the outside in: a request span (`http.rs`), the door that tells gRPC from HTTP (`../port.rs`),
 //! then the admission of messages by size ([`admission`]), then the service.
 
 mod admission;
@@ -11,16 +11,20 @@ mod streams;
 
 use crate::config::Config;
 use admission::{Admission, AdmissionLayer};
+use futures::future::BoxFuture;
 use icecore_core::limits::MESSAGE_BYTES_MAX;
 use icecore_eventstore::EventStore;
 use icecore_wire::FILE_DESCRIPTOR_SET;
 use icecore_wire::proto::maintenance_server::MaintenanceServer;
 use icecore_wire::proto::operations_server::OperationsServer;
-use icecore_wire::proto::streams_server::StreamsServer;
+use icecore_wire::proto::streams_server::{SERVICE_NAME as STREAMS_NAME, StreamsServer};
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use tonic::body::Body as GrpcBody;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower::Layer;
+use tower::{Layer, Service};
 
 /// The names under which health is asked; the empty one stands for the server as a whole.
 const HEALTH_NAMES: [&str; 4] = [
@@ -30,11 +34,39 @@ const HEALTH_NAMES: [&str; 4] = [
     "icecore.v1.Maintenance",
 ];
 
+/// All services behind the admission of messages.
+pub(crate) type Grpc = Admission<Services>;
+
+/// The services. The one that is called most comes first; the others are found by a table.
+#[derive(Clone)]
+pub(crate) struct Services {
+    streams: StreamsServer<streams::StreamsService>,
+    others: Routes,
+}
+
+impl Service<http::Request<GrpcBody>> for Services {
+    type Response = http::Response<GrpcBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    /// They always take the next call.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<GrpcBody>) -> Self::Future {
+        let path = request.uri().path().strip_prefix('/');
+        let method = path.and_then(|path| path.strip_prefix(STREAMS_NAME));
+        if method.is_some_and(|method| method.starts_with('/')) {
+            self.streams.call(request)
+        } else {
+            Box::pin(self.others.call(request))
+        }
+    }
+}
+
 /// All services, and a switch for what they say about their health.
-pub(crate) async fn routes(
-    store: &EventStore,
-    config: &Config,
-) -> (Admission<Routes>, HealthSwitch) {
+pub(crate) async fn services(store: &EventStore, config: &Config) -> (Grpc, HealthSwitch) {
     // The admission layer holds messages to the limit and says so in our own words.
     let streams = StreamsServer::new(streams::StreamsService::new(
         store.clone(),
@@ -54,13 +86,13 @@ pub(crate) async fn routes(
     let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
     let why = "the descriptors are compiled with the code";
     let routes = Routes::new(health)
-        .add_service(streams)
         .add_service(operations)
         .add_service(maintenance)
         .add_service(v1.expect(why))
         .add_service(v1alpha.expect(why));
     let admission = AdmissionLayer::new(store.admission(), config);
-    (admission.layer(routes.prepare()), switch)
+    let others = routes.prepare();
+    (admission.layer(Services { streams, others }), switch)
 }
 
 /// Lets tools like grpcurl ask what there is to call.

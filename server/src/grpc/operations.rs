@@ -1,6 +1,7 @@
 //! `icecore.v1.Operations`: decode, call, encode. No rule lives here.
 
 use crate::grpc::admission::Admitted;
+use crate::process;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use icecore_core::{Append, Position};
@@ -29,7 +30,8 @@ impl Operations for OperationsService {
         &self,
         _request: Request<proto::StatsRequest>,
     ) -> Result<Response<proto::StatsResponse>, Status> {
-        let stats = self.store.stats().await.map_err(status::from_error)?;
+        let mut stats = self.store.stats().await.map_err(status::from_error)?;
+        stats.details.extend(process::figures());
         Ok(Response::new(stats.into()))
     }
 

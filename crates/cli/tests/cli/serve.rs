@@ -251,7 +251,7 @@ fn every_request_has_a_span_that_lasts_as_long_as_its_answer() {
     let directory = TempDir::new().unwrap();
     let mut command = serve(&directory, &["--listen", "127.0.0.1:0"]);
     let (mut process, address, log) =
-        spawn_server(command.env("RUST_LOG", "info,tower_http=debug"));
+        spawn_server(command.env("RUST_LOG", "info,icecore_server=debug,tower_http=debug"));
     let url = match address.strip_prefix("http://") {
         Some(_) => address,
         None => format!("http://{address}"),

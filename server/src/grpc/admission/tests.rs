@@ -17,7 +17,8 @@ fn message(bytes: usize) -> Vec<u8> {
 fn admitting<S>(frames: S, room: &Arc<Semaphore>) -> AdmissionBody<StreamBody<S>> {
     AdmissionBody {
         inner: Box::pin(StreamBody::new(frames)),
-        prefix: Vec::new(),
+        prefix: [0; PREFIX_BYTES],
+        prefix_bytes: 0,
         message_left: 0,
         held_back: None,
         room: Some(Places {
@@ -87,18 +88,24 @@ async fn a_small_message_does_not_wait_behind_large_ones() {
         all: Arc::clone(&room),
     };
     let taken = Arc::clone(&room).acquire_many_owned(100).await.unwrap();
-    let take = |bytes| acquire(places.clone(), bytes, Duration::from_secs(600));
-    let first = take(50).now_or_never().unwrap().unwrap();
+    let beginning = |data: &[u8]| {
+        let mut body = body(data, data.len(), &room);
+        body.room = Some(places.clone());
+        body
+    };
+    let mut first = beginning(&message(50));
+    assert!(first.frame().await.unwrap().is_ok());
     assert_eq!(small.available_permits(), 10);
     // When the small ones have used up what is theirs, they wait like all others.
-    let mut second = take(50);
-    assert!((&mut second).now_or_never().is_none());
+    let mut second = beginning(&message(50));
+    assert!(second.frame().now_or_never().is_none());
     drop(taken);
-    drop(second.await.unwrap());
-    drop(first);
+    assert!(second.frame().await.unwrap().is_ok());
+    drop((first, second));
     assert_eq!(small.available_permits(), 60);
-    let large = take(SMALL_MESSAGE_BYTES_MAX + 1);
-    assert!(large.now_or_never().is_none(), "there is not so much room");
+    let mut large = beginning(&message(SMALL_MESSAGE_BYTES_MAX + 1));
+    let waits = large.frame().now_or_never().is_none();
+    assert!(waits, "there is not so much room");
 }
 
 #[tokio::test]

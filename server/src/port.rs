@@ -1,0 +1,55 @@
+//! What comes in at the port, told apart once: gRPC calls, and everything else that speaks HTTP. Most
+//! calls are small appends, so there is as little as possible between the connection and the service.
+
+use crate::grpc::Grpc;
+use axum::Router;
+use futures::future::BoxFuture;
+use http::{Request, Response, Version, header};
+use http_body::Body;
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use tonic::body::Body as GrpcBody;
+use tower::Service;
+
+/// The services of one port.
+#[derive(Clone)]
+pub(crate) struct Port {
+    grpc: Grpc,
+    http: Router,
+}
+
+impl Port {
+    pub(crate) fn new(grpc: Grpc, http: Router) -> Self {
+        Self { grpc, http }
+    }
+}
+
+impl<B> Service<Request<B>> for Port
+where
+    B: Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    type Response = Response<GrpcBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    /// Both always take the next call.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if is_grpc(&request) {
+            return self.grpc.call(request);
+        }
+        let answer = self.http.call(request);
+        Box::pin(async move { Ok(answer.await?.map(GrpcBody::new)) })
+    }
+}
+
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let says_grpc =
+        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    says_grpc && request.version() == Version::HTTP_2
+}

@@ -6,9 +6,10 @@ use crate::config::StoreConfig;
 use crate::ledger::Ledger;
 use crate::state::StateCache;
 use crate::window::IdWindow;
-use icecore_core::{Direction, PageLimit, Position, Result, Timestamp};
+use icecore_core::{Direction, Error, Page, PageLimit, Position, RecordedEvent, Result, Timestamp};
 use icecore_storage::{Lease, Storage};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::{JoinError, JoinHandle};
 
 /// What it takes to become the writer.
 #[derive(Clone)]
@@ -67,34 +68,39 @@ impl Leadership {
     }
 
     /// The ids of the newest events, and when the last one was recorded: the next one may not be
-    /// older, so the last event is always read.
+    /// older, so the last event is always read. While a page is taken in, the next one is read.
     async fn read_newest(&self, last: Position) -> Result<(IdWindow, Timestamp)> {
         let mut window = IdWindow::new(self.id_window_events, self.id_window_bytes, last);
         let mut recorded_at = Timestamp::from_nanos(i64::MIN);
         let mut bytes_left = self.id_window_read_bytes;
-        let mut next = last;
-        while next > Position::START && !window.is_full() && bytes_left > 0 {
-            let limit = PageLimit {
-                bytes: PageLimit::MAX.bytes.min(bytes_left),
-                ..PageLimit::MAX
-            };
-            let page = self
-                .storage
-                .read_all(next, Direction::Backwards, limit)
-                .await?;
-            for event in &page.events {
-                if window.is_full() {
-                    break;
-                }
+        let mut next = (bytes_left > 0).then(|| self.read_back(last, bytes_left));
+        while let Some(page) = next.take() {
+            let page = page.await.map_err(broke_off)??;
+            let events = &page.events[..page.events.len().min(window.room())];
+            let bytes = events.iter().map(RecordedEvent::size).sum();
+            bytes_left = bytes_left.saturating_sub(bytes);
+            if !page.end && bytes_left > 0 && events.len() < window.room() {
+                next = Some(self.read_back(page.next, bytes_left));
+            }
+            for event in events {
                 window.add_before(event);
                 recorded_at = recorded_at.max(event.recorded_at);
-                bytes_left = bytes_left.saturating_sub(event.size());
             }
-            if page.end {
-                break;
-            }
-            next = page.next;
         }
         Ok((window, recorded_at))
     }
+
+    /// Reads the page that ends with `from`, of at most so many bytes, in a task of its own.
+    fn read_back(&self, from: Position, bytes_left: usize) -> JoinHandle<Result<Page>> {
+        let storage = self.storage();
+        let limit = PageLimit {
+            bytes: PageLimit::MAX.bytes.min(bytes_left),
+            ..PageLimit::MAX
+        };
+        tokio::spawn(async move { storage.read_all(from, Direction::Backwards, limit).await })
+    }
+}
+
+fn broke_off(error: JoinError) -> Error {
+    Error::internal_from("reading the newest events broke off", error)
 }

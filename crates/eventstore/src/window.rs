@@ -70,14 +70,18 @@ pub(crate) struct IdWindow {
 
 impl IdWindow {
     /// An empty window of at most `events_max` events and `bytes_max` bytes of memory, but at least
-    /// of one event. The store goes on after `complete_after`.
+    /// of one event. The store goes on after `complete_after`; there is room for what it has already,
+    /// since growing step by step costs more than filling.
     pub(crate) fn new(events_max: usize, bytes_max: usize, complete_after: Position) -> Self {
         let events_max = events_max.min(events_within(bytes_max));
+        let events_max = events_max.clamp(1, u32::MAX as usize);
+        let stored = usize::try_from(complete_after.get()).unwrap_or(usize::MAX);
+        let expected = stored.min(events_max);
         Self {
-            entries: VecDeque::new(),
+            entries: VecDeque::with_capacity(expected.next_power_of_two()),
             oldest: 0,
-            numbers: HashTable::new(),
-            events_max: events_max.clamp(1, u32::MAX as usize),
+            numbers: HashTable::with_capacity(expected),
+            events_max,
             hasher: RandomState::new(),
             complete_after,
         }
@@ -85,7 +89,12 @@ impl IdWindow {
 
     /// Whether an older event could only come in for a newer one.
     pub(crate) fn is_full(&self) -> bool {
-        self.entries.len() >= self.events_max
+        self.room() == 0
+    }
+
+    /// How many events come in before one must go.
+    pub(crate) fn room(&self) -> usize {
+        self.events_max - self.entries.len()
     }
 
     pub(crate) fn hash(&self, stream: &StreamName) -> StreamHash {
@@ -190,16 +199,19 @@ mod tests {
     #[test]
     fn a_window_takes_no_more_memory_than_it_may() {
         for bytes in [5_000, 64 * 1_024, 1_024 * 1_024, 3 * 1_024 * 1_024] {
-            let mut window = IdWindow::new(usize::MAX, bytes, Position::START);
-            for n in 0..50_000 {
-                window.add(&event("s", n, n + 1));
+            for stored in [0, 150, 30_000, u64::MAX / 2] {
+                let mut window = IdWindow::new(usize::MAX, bytes, Position::new(stored));
+                for n in stored..stored + 50_000 {
+                    window.add(&event("s", n, n + 1));
+                }
+                // Seven of eight slots are the capacity of a map.
+                let slots = window.numbers.capacity() / 7 * 8;
+                let taken = slots * SLOT_BYTES + window.entries.capacity() * QUEUED_BYTES;
+                assert!(taken <= bytes, "{taken} of {bytes}");
+                assert!(taken >= bytes / 4, "{taken} of {bytes}");
+                let oldest = stored + 50_000 - window.entries.len() as u64;
+                assert!(!window.covers(Position::new(oldest)));
             }
-            // Seven of eight slots are the capacity of a map.
-            let slots = window.numbers.capacity() / 7 * 8;
-            let taken = slots * SLOT_BYTES + window.entries.capacity() * QUEUED_BYTES;
-            assert!(taken <= bytes, "{taken} of {bytes}");
-            assert!(taken >= bytes / 4, "{taken} of {bytes}");
-            assert!(!window.covers(Position::new(50_000 - window.entries.len() as u64)));
         }
         assert_eq!(IdWindow::new(9, 0, Position::START).events_max, 1);
         assert!(bytes_of(524_288) <= 32 * 1_024 * 1_024);

@@ -44,7 +44,6 @@ mod index;
 mod keys;
 mod log;
 mod opening;
-mod preread;
 mod raw;
 mod read;
 mod record;

@@ -7,7 +7,6 @@ use crate::config::SledConfig;
 use crate::directory::{DataDirectory, sync_directory};
 use crate::engine::Engine;
 use crate::handle::{Alarm, Handle};
-use crate::preread::preread;
 use sled::Db;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -39,12 +38,10 @@ pub(crate) fn open_engine(
         .cache_capacity(settings.cache_bytes as u64)
         .flush_every_ms(Some(FLUSH_EVERY_MS))
         .segment_size(segment_bytes);
-    preread(&path, segment_bytes)?;
     let db = match open_db(&config) {
         Err(Failure::Damaged(reason)) if has_snapshots(&path)? => {
             tracing::warn!(path = %path.display(), reason, "opening again without snapshots");
             set_snapshots_aside(&path, &directory.set_aside())?;
-            preread(&path, segment_bytes)?;
             open_db(&config)
         }
         other => other,

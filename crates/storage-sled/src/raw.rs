@@ -13,7 +13,7 @@ use crate::watermark;
 use icecore_core::{Finding, LogEntry, Position, StoreId};
 use scan::Scan;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Seek};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A data directory that is only read.
@@ -51,7 +51,7 @@ impl RawStore {
         let scan = Scan::read(&mut file, known_id, &mut |done| progress(done, total))
             .map_err(OpenError::io("read", &path))?;
         let is_torn = match &identity {
-            Ok(identity) => torn::is_torn(&file, identity.segment_bytes),
+            Ok(identity) => torn::look(&file, *identity).map(|look| look.is_torn),
             Err(_) => Ok(false),
         };
         let is_torn = is_torn.map_err(OpenError::io("read", &path))?;
@@ -179,15 +179,11 @@ impl RawStore {
     }
 }
 
-/// Whether something in sled's file is not what was written: messages of sled, values of a store. Blocks.
+/// Whether something in sled's file is not what was written and sled would mind: its own messages, and
+/// values that are in none. Reads all of it. Blocks.
 pub(crate) fn is_damaged(db: &Path, identity: Identity) -> io::Result<bool> {
-    let mut file = File::open(db)?;
-    if torn::is_torn(&file, identity.segment_bytes)? {
-        return Ok(true);
-    }
-    file.rewind()?;
-    let scan = Scan::read(&mut file, Some(identity.store_id), &mut |_| {})?;
-    Ok(!scan.damaged.is_empty())
+    let look = torn::look(&File::open(db)?, identity)?;
+    Ok(look.is_torn || look.is_damaged)
 }
 
 fn is_snapshot(path: &Path) -> bool {

@@ -4,6 +4,10 @@
 //! that fails would take away what can still be salvaged. A file without damage is not copied, and a
 //! write that was cut off by a power failure is damage too: its copy is removed when everything that was
 //! acknowledged is there.
+//!
+//! What was looked through is in memory when sled reads it. What the disk cannot read refuses the start:
+//! sled would take that for the end of its log too, and an error that goes away again would cost all
+//! later events.
 
 use crate::OpenError;
 use crate::directory::{DataDirectory, sync_directory};

@@ -153,6 +153,16 @@ impl Scan {
         }
     }
 
+    /// Whether bytes that end with a segment hold a value of this store that is damaged.
+    pub(super) fn finds_damage(bytes: &[u8], store_id: StoreId) -> bool {
+        let mut scan = Self {
+            store_id: Some(store_id),
+            ..Self::default()
+        };
+        scan.look(bytes, 0, true);
+        !scan.damaged.is_empty()
+    }
+
     /// Looks through bytes that stand at `at` in the file; returns how many are done with.
     fn look(&mut self, bytes: &[u8], at: u64, is_end: bool) -> usize {
         let mut next = 0;

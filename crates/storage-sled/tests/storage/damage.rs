@@ -333,3 +333,44 @@ async fn a_flipped_bit_anywhere_leaves_what_can_be_salvaged() {
     }
     assert!(refused > 4, "{refused}");
 }
+
+/// sled takes such a segment for a free one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_in_the_header_of_a_segment_leaves_what_can_be_salvaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let sound = config(&directory.path().join("sound"));
+    let storage = open(&sound);
+    let mut generator = Generator::new(5);
+    commit(&[&storage], &mut generator, 60).await;
+    storage.close().await.unwrap();
+    drop(storage);
+    let mut refused = 0;
+    let segments = std::fs::read(sound.directory.join("sled/db"))
+        .unwrap()
+        .len()
+        / sound.segment_bytes;
+    for segment in 0..segments {
+        let copy = config(&directory.path().join(segment.to_string()));
+        copy_without_snapshots(&sound.directory, &copy.directory).unwrap();
+        let path = copy.directory.join("sled/db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[segment * sound.segment_bytes + 5 + segment % 8] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        match SledStorage::open(copy) {
+            Ok(storage) => {
+                let last = *storage.last_position().borrow();
+                assert_eq!(last, generator.last_position(), "segment {segment}");
+                storage.close().await.unwrap();
+            }
+            Err(error) => {
+                let found = std::fs::read(&path).unwrap();
+                assert!(
+                    found == bytes,
+                    "segment {segment}, sled has changed its file: {error}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "of {segments}");
+}

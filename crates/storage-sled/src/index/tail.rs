@@ -1,11 +1,11 @@
 //! The newest part of the index, in memory. When it is full it is frozen, written as a run in the
 //! background, and dropped.
 
+use super::names::Names;
 use super::posting::{Axis, Posting, Query, revision_of};
 use super::term::{self, CATEGORY, STREAM};
 use icecore_core::{Direction, RecordedEvent, Revision};
-use std::collections::{BTreeSet, HashMap};
-use std::ops::Bound;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What a term takes besides its name, about.
@@ -17,8 +17,8 @@ pub(crate) struct Tail {
     first: u64,
     next: u64,
     terms: HashMap<Arc<[u8]>, Postings>,
-    /// The terms that can be listed, in byte order.
-    names: BTreeSet<Arc<[u8]>>,
+    /// The terms that can be listed.
+    names: Arc<Names>,
     bytes: usize,
     streams: u64,
     scratch: Vec<u8>,
@@ -41,7 +41,7 @@ impl Tail {
             first,
             next: first,
             terms: HashMap::new(),
-            names: BTreeSet::new(),
+            names: Arc::default(),
             bytes: 0,
             streams: 0,
             scratch: Vec::new(),
@@ -102,7 +102,7 @@ impl Tail {
     fn insert(&mut self, term: &[u8], first_revision: u64) -> &mut Postings {
         let name: Arc<[u8]> = term.into();
         if matches!(term[0], STREAM | CATEGORY) {
-            self.names.insert(name.clone());
+            self.names.add(name.clone());
         }
         self.bytes += TERM_BYTES + term.len();
         self.terms.entry(name).or_insert(Postings {
@@ -140,12 +140,9 @@ impl Tail {
         }
     }
 
-    /// Listed terms after a bound, in byte order.
-    pub(crate) fn names_after(
-        &self,
-        after: Bound<&[u8]>,
-    ) -> impl Iterator<Item = &Arc<[u8]>> + use<'_> {
-        self.names.range::<[u8], _>((after, Bound::Unbounded))
+    /// The terms that can be listed, also those that are still to come.
+    pub(crate) fn names(&self) -> &Arc<Names> {
+        &self.names
     }
 
     /// All terms in byte order, each with its postings.

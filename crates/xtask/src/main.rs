@@ -47,7 +47,7 @@ enum Verb {
     /// under more load than it takes
     Torture {
         #[command(flatten)]
-        torture: torture::Torture,
+        torture: torture::TortureArgs,
         #[command(flatten)]
         binary: Binary,
     },
@@ -88,5 +88,16 @@ impl Binary {
         let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
         runtime.block_on(run(&binary))?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 /// How long it goes on.
 #[derive(Args)]
-pub(crate) struct Torture {
+pub(crate) struct TortureArgs {
     /// How often the server is killed
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     kills: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Torture {
     seed: u64,
 }
 
-impl Torture {
+impl TortureArgs {
     /// Goes through all of it and ends with a line of counts.
     pub(crate) async fn run(self, icecore: &Icecore) -> Result<()> {
         let Self { kills, seed } = self;

@@ -2,6 +2,7 @@
 
 xtask := "cargo run --quiet --package icecore-xtask --"
 target := env_var_or_default("CARGO_TARGET_DIR", "target") / "release"
+peers := absolute_path(env_var_or_default("CARGO_TARGET_DIR", "target") / "peers")
 
 # List the verbs
 default:
@@ -79,6 +80,22 @@ flips *options: disk-trials
 # The program that tries the engine out on bad disks
 disk-trials:
     cargo build --release --package icecore-disk-trials
+
+# Measure the release binary and the criterion benches, half an hour: one table in target/bench, named by
+# the commit; `just bench --rows append-64,read` takes some rows, `--growth` ten million events too
+bench *options: release
+    {{target}}/icecore-xtask bench --binary {{target}}/icecore {{options}}
+
+# The same in turn with UmaDB, whose server comes from PyPI (needs python3); takes the options of `bench`
+bench-peers *options: release
+    #!/usr/bin/env bash
+    set -euo pipefail
+    python3 -m venv "{{peers}}/venv"
+    # grpcio-tools has the protoc that builds UmaDB's client.
+    "{{peers}}/venv/bin/pip" install --quiet --disable-pip-version-check umadb==0.7.8 grpcio-tools
+    PROTOC="{{peers}}/venv/bin/python-grpc-tools-protoc" cargo build --release --locked \
+        --manifest-path tests/peers/Cargo.toml --target-dir "{{peers}}"
+    {{target}}/icecore-xtask bench --binary {{target}}/icecore --peers "{{peers}}" {{options}}
 
 # The README's commands with the release binary
 readme: release

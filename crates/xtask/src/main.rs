@@ -9,6 +9,7 @@
     reason = "the commands of a tool print their result"
 )]
 
+mod bench;
 #[cfg(test)]
 mod deployment;
 mod readme;
@@ -51,6 +52,13 @@ enum Verb {
         #[command(flatten)]
         binary: Binary,
     },
+    /// Measure the release binary, from outside; beside peers, if they are there
+    Bench {
+        #[command(flatten)]
+        bench: bench::BenchArgs,
+        #[command(flatten)]
+        binary: Binary,
+    },
     /// Run the README's commands with the release binary
     Readme {
         #[command(flatten)]
@@ -75,6 +83,7 @@ fn main() -> Result<ExitCode> {
         Verb::Torture { torture, binary } => {
             binary.try_out(async |binary| torture.run(&Icecore::new(binary)).await)
         }
+        Verb::Bench { bench, binary } => binary.try_out(async |binary| bench.run(binary).await),
         Verb::Readme { binary } => binary.try_out(readme::run),
     }
 }

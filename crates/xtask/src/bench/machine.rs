@@ -1,0 +1,103 @@
+//! What figures belong to: the commit, the machine, the moment, and the disk by its own measure.
+
+use super::report::median;
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use jiff::{Timestamp, Unit};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Write;
+use std::process::Command;
+use std::time::Instant;
+use std::{env, fs, thread};
+
+/// A file is synced so often, each time after so many bytes more.
+const SYNCS: usize = 200;
+const SYNC_BYTES: usize = 4_096;
+
+pub(super) struct Machine {
+    pub(super) commit: String,
+    is_dirty: bool,
+    date: String,
+    cores: usize,
+    kernel: String,
+    load: String,
+    fdatasync_ms: f64,
+}
+
+impl Machine {
+    /// This one, now.
+    pub(super) fn here() -> Result<Self> {
+        let proc = |path| fs::read_to_string(path).map(|text| text.trim().to_owned());
+        Ok(Self {
+            commit: git(&["rev-parse", "--short=12", "HEAD"])?,
+            is_dirty: !git(&["status", "--porcelain"])?.is_empty(),
+            date: Timestamp::now().round(Unit::Second)?.to_string(),
+            cores: thread::available_parallelism()
+                .context("count the cores")?
+                .get(),
+            kernel: proc("/proc/sys/kernel/osrelease").context("ask for the kernel")?,
+            load: proc("/proc/loadavg").context("ask for the load")?,
+            fdatasync_ms: fdatasync_ms()?,
+        })
+    }
+
+    pub(super) fn markdown(&self) -> String {
+        let Self {
+            commit,
+            date,
+            cores,
+            kernel,
+            load,
+            fdatasync_ms,
+            ..
+        } = self;
+        let dirty = if self.is_dirty {
+            " and changes to it"
+        } else {
+            ""
+        };
+        format!(
+            "Commit {commit}{dirty}, {date}: {cores} cores, Linux {kernel}, load average before {load}, \
+             fdatasync of {SYNC_BYTES} bytes more {fdatasync_ms:.3} ms.\n"
+        )
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "commit": self.commit,
+            "dirty": self.is_dirty,
+            "date": self.date,
+            "cores": self.cores,
+            "kernel": self.kernel,
+            "load_average": self.load,
+            "fdatasync_ms": self.fdatasync_ms,
+        })
+    }
+}
+
+fn git(arguments: &[&str]) -> Result<String> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(workspace::root()).args(arguments);
+    let output = git.output().context("run git")?;
+    ensure!(
+        output.status.success(),
+        "git {arguments:?}: {}",
+        output.status
+    );
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// How long the disk of temporary folders, on which all is measured, takes to sync a file that grows.
+fn fdatasync_ms() -> Result<f64> {
+    let folder = tempfile::tempdir_in(env::temp_dir()).context("make a temporary folder")?;
+    let mut file = File::create(folder.path().join("synced")).context("create a file")?;
+    let mut took = Vec::new();
+    for _ in 0..SYNCS {
+        file.write_all(&[1; SYNC_BYTES]).context("write a file")?;
+        let since = Instant::now();
+        file.sync_data().context("sync a file")?;
+        took.push(since.elapsed().as_secs_f64() * 1e3);
+    }
+    median(took).context("measure fdatasync")
+}

@@ -2,9 +2,11 @@
 //! behind them is read, what belongs to no whole append is cut, and the end is compared with what
 //! was acknowledged.
 
+mod indexing;
+
+use self::indexing::{Handover, Whole, while_indexing};
 use crate::OpenError;
 use crate::chunk::{Chunk, Header};
-use crate::commit::FROZEN_TAILS_MAX;
 use crate::engine::{Engine, Fault};
 use crate::index::{Halt, Manifest, Run, SectionKey, run_of};
 use crate::keys::parse_log_key;
@@ -14,6 +16,7 @@ use crate::store::Store;
 use crate::upkeep;
 use icecore_core::Mark;
 use sled::IVec;
+use std::io;
 use std::sync::Arc;
 
 /// The id that the next run gets if no manifest says more.
@@ -158,7 +161,7 @@ fn cut(store: &Store) -> Result<(), OpenError> {
     })
 }
 
-/// Reads chunks in order and indexes what belongs to whole appends.
+/// Reads chunks in order and has indexed what belongs to whole appends.
 struct Replay<'a> {
     store: &'a Store,
     /// The position that must come next.
@@ -184,6 +187,14 @@ enum Stop {
     Open(OpenError),
 }
 
+impl Stop {
+    fn thread(store: &Store, error: io::Error) -> Self {
+        Self::Open(OpenError::io("start a thread for", store.directory.path())(
+            error,
+        ))
+    }
+}
+
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
@@ -206,18 +217,7 @@ impl<'a> Replay<'a> {
 
     fn run(&mut self) -> Result<(), OpenError> {
         let store = self.store;
-        let scanned: Result<(), Stop> = store.engine.scan_log(self.next, |key, value| {
-            let (first, part) = parse_log_key(key).ok_or(Stop::Damage(
-                self.next,
-                Damage("a key of the log cannot be read"),
-            ))?;
-            if first > self.last {
-                return Ok(false);
-            }
-            self.part(first, part, value)?;
-            Ok(true)
-        });
-        let ended = scanned.and_then(|()| self.end_chunk());
+        let ended = while_indexing(store, |handover| self.read(handover));
         ended.map_err(|stop| match stop {
             Stop::Fault(fault) => engine_error(store, &fault),
             Stop::Damage(position, damage) => corrupted(store, position, damage.0),
@@ -225,10 +225,32 @@ impl<'a> Replay<'a> {
         })
     }
 
+    fn read(&mut self, handover: &mut Handover) -> Result<(), Stop> {
+        let store = self.store;
+        store.engine.scan_log(self.next, |key, value| {
+            let (first, part) = parse_log_key(key).ok_or(Stop::Damage(
+                self.next,
+                Damage("a key of the log cannot be read"),
+            ))?;
+            if first > self.last {
+                return Ok(false);
+            }
+            self.part(first, part, value, handover)?;
+            Ok::<_, Stop>(true)
+        })?;
+        self.end_chunk(handover)
+    }
+
     /// Takes the next value of the log.
-    fn part(&mut self, first: u64, part: u16, value: IVec) -> Result<(), Stop> {
+    fn part(
+        &mut self,
+        first: u64,
+        part: u16,
+        value: IVec,
+        handover: &mut Handover,
+    ) -> Result<(), Stop> {
         if part == 0 || self.is_whole() {
-            self.end_chunk()?;
+            self.end_chunk(handover)?;
         }
         if part > 0 && first < self.next {
             // An erasure made it needless and did not come to delete it. Nothing reads it.
@@ -254,7 +276,7 @@ impl<'a> Replay<'a> {
 
     /// Decodes the chunk whose parts have been read. An incomplete one is the end of an append that
     /// was being written.
-    fn end_chunk(&mut self) -> Result<(), Stop> {
+    fn end_chunk(&mut self, handover: &mut Handover) -> Result<(), Stop> {
         let parts = std::mem::take(&mut self.parts);
         let Some(head) = parts.first() else {
             return Ok(());
@@ -270,59 +292,37 @@ impl<'a> Replay<'a> {
         let stored: usize = parts.iter().map(|part| part.len()).sum();
         self.store.log.count_stored(0, stored as u64);
         self.next = chunk.last() + 1;
-        self.take(Arc::new(chunk)).map_err(|stop| match stop {
-            Stop::Damage(_, damage) => Stop::Damage(first, damage),
-            other => other,
-        })
-    }
-
-    fn take(&mut self, chunk: Arc<Chunk>) -> Result<(), Stop> {
-        let mut last_mark = None;
-        for position in (chunk.first()..=chunk.last()).rev() {
-            if chunk
-                .mark(position)
-                .map_err(|damage| Stop::Damage(position, damage))?
-                == Mark::End
-            {
-                last_mark = Some(position);
-                break;
-            }
-        }
-        self.waiting.push(chunk);
-        match last_mark {
-            Some(position) => self.index_up_to(position),
-            None => Ok(()),
-        }
-    }
-
-    /// Indexes everything that waits up to the end of an append.
-    fn index_up_to(&mut self, last: u64) -> Result<(), Stop> {
-        let store = self.store;
-        let mut firsts = Vec::new();
-        for chunk in &self.waiting {
-            let mut events = Vec::new();
-            for position in chunk.first().max(self.marked + 1)..=chunk.last().min(last) {
-                let event = chunk.event(position);
-                events.extend(event.map_err(|damage| Stop::Damage(position, damage))?);
-            }
-            store.index.add(store.run_reader(), &events);
-            if chunk.first() > self.marked {
-                firsts.push(chunk.first());
-            }
-        }
-        store.index.reach(last);
-        store.log.publish(&firsts, None, last);
-        self.marked = last;
-        self.waiting.retain(|chunk| chunk.last() > last);
-        self.unmarked.retain(|(first, _)| *first > last);
-        if self.waiting.is_empty() && store.index.is_full() {
-            store.index.freeze();
-            if store.index.frozen() >= FROZEN_TAILS_MAX {
-                cut(store).map_err(Stop::Open)?;
-            }
+        let last_mark = last_mark(&chunk).map_err(damaged)?;
+        self.waiting.push(Arc::new(chunk));
+        if let Some(position) = last_mark {
+            self.hand_over(position, handover);
         }
         Ok(())
     }
+
+    /// Hands everything that waits up to the end of an append over to the index.
+    fn hand_over(&mut self, last: u64, handover: &mut Handover) {
+        let chunks = self.waiting.clone();
+        let after = std::mem::replace(&mut self.marked, last);
+        self.waiting.retain(|chunk| chunk.last() > last);
+        self.unmarked.retain(|(first, _)| *first > last);
+        handover.add(Whole {
+            after,
+            last,
+            chunks,
+            ends_chunk: self.waiting.is_empty(),
+        });
+    }
+}
+
+/// The last position of a chunk that ends an append.
+fn last_mark(chunk: &Chunk) -> Result<Option<u64>, Damage> {
+    for position in (chunk.first()..=chunk.last()).rev() {
+        if chunk.mark(position)? == Mark::End {
+            return Ok(Some(position));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes chunks, last one first, of an append that never became whole. Nobody has seen them.

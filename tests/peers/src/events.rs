@@ -1,5 +1,6 @@
 //! The events that are written, the same as those of `icecore bench`: JSON of a given size that hardly
-//! compresses, small metadata. A stream is a tag, since the store knows no streams.
+//! compresses, small metadata. A stream is a tag, since the store knows no streams, and metadata are
+//! entries, since it takes no bytes: 23 where JSON has 35.
 
 use anyhow::{Result, bail};
 use std::sync::Arc;

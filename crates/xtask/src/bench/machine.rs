@@ -11,6 +11,10 @@ use std::process::Command;
 use std::time::Instant;
 use std::{env, fs, thread};
 
+/// Above so many processes that compute already, the scheduler decides what is measured: with 250 ticks a
+/// second and no preemption, a sync of 0.2 ms takes 4 ms, until the thread gets its processor back.
+const LOAD_MAX: f64 = 0.5;
+
 /// A file is synced so often, each time after so many bytes more.
 const SYNCS: usize = 200;
 const SYNC_BYTES: usize = 4_096;
@@ -57,9 +61,15 @@ impl Machine {
         } else {
             ""
         };
+        let busy = if is_busy(load) {
+            " The machine was busy: unless it was measured with real-time priority, as with `chrt --rr 1`, \
+             these are the scheduler's figures."
+        } else {
+            ""
+        };
         format!(
             "Commit {commit}{dirty}, {date}: {cores} cores, Linux {kernel}, load average before {load}, \
-             fdatasync of {SYNC_BYTES} bytes more {fdatasync_ms:.3} ms.\n"
+             fdatasync of {SYNC_BYTES} bytes more {fdatasync_ms:.3} ms.{busy}\n"
         )
     }
 
@@ -74,6 +84,12 @@ impl Machine {
             "fdatasync_ms": self.fdatasync_ms,
         })
     }
+}
+
+/// What `/proc/loadavg` says of the last minute.
+fn is_busy(load: &str) -> bool {
+    let minute = load.split_whitespace().next().map(str::parse::<f64>);
+    matches!(minute, Some(Ok(minute)) if minute > LOAD_MAX)
 }
 
 fn git(arguments: &[&str]) -> Result<String> {
@@ -100,4 +116,15 @@ fn fdatasync_ms() -> Result<f64> {
         took.push(since.elapsed().as_secs_f64() * 1e3);
     }
     median(took).context("measure fdatasync")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_minute_tells_whether_the_machine_is_busy() {
+        assert!(is_busy("11.73 0.10 0.01 7/126 19830"));
+        assert!(!is_busy("0.12 11.85 10.01 1/126 19830"));
+    }
 }

@@ -125,6 +125,9 @@ impl Race {
         };
         let folder = tempfile::tempdir().context("make a temporary folder")?;
         let server = contender.serve(&folder.path().join("data")).await?;
+        if self.scale.settles {
+            server.settle().await?;
+        }
         let outcome = contender.run(&server, &load).await;
         server.kill().await?;
         outcome

@@ -31,9 +31,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     read_strings_as_bytes(&mut descriptors);
     tonic_prost_build::configure()
         .bytes(".")
-        .compile_fds(descriptors)?;
+        .build_server(false)
+        .compile_fds(descriptors.clone())?;
+    let server = Path::new(&out).join("server");
+    fs::create_dir_all(&server)?;
+    let mut configuration = tonic_prost_build::configure()
+        .out_dir(server)
+        .build_client(false)
+        .extern_path(".icecore.v1", "crate::proto");
+    for answer in ENCODED {
+        configuration = configuration.extern_path(answer, "crate::Encoded");
+    }
+    configuration.compile_fds(descriptors)?;
     Ok(())
 }
+
+/// Answers that servers encode by hand: they are most of what is sent.
+const ENCODED: [&str; 2] = [".icecore.v1.ReadResponse", ".icecore.v1.SubscribeResponse"];
 
 /// `string` and `bytes` are the same bytes on the wire. Rust reads strings as `Bytes`, which point
 /// into the received buffer instead of being copied; the conversion to `core` checks that they are

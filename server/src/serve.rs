@@ -24,6 +24,10 @@ use tower::Layer as _;
 const STREAM_WINDOW_BYTES: u32 = 256 * 1_024;
 const CONNECTION_WINDOW_BYTES: u32 = 1_024 * 1_024;
 
+/// Largest HTTP/2 frame that a client may send. With the usual 16 KiB a large append comes in many
+/// pieces; much more would be much memory where many connections send at the same time.
+const FRAME_BYTES_MAX: u32 = 64 * 1_024;
+
 /// Clients that vanish without a word are noticed by pings.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -246,6 +250,7 @@ fn connection_builder(config: &Config) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
         .max_concurrent_streams(config.concurrent_calls_max)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);

@@ -11,7 +11,9 @@ use icecore_core::{
     StreamName, StreamState, Subscribe, SubscribeFrom, SubscriptionMessage, Timestamp,
 };
 use icecore_wire::proto::streams_server::{Streams, StreamsServer};
-use icecore_wire::{ReadMessage, SessionDecoder, append_response, proto, session_response, status};
+use icecore_wire::{
+    Encoded, ReadMessage, SessionDecoder, append_response, proto, session_response, status,
+};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -256,8 +258,8 @@ type Answer<T> = Result<Response<T>, Status>;
 #[async_trait::async_trait]
 impl Streams for Fake {
     type AppendSessionStream = BoxStream<'static, Result<proto::AppendSessionResponse, Status>>;
-    type ReadStream = BoxStream<'static, Result<proto::ReadResponse, Status>>;
-    type SubscribeStream = BoxStream<'static, Result<proto::SubscribeResponse, Status>>;
+    type ReadStream = BoxStream<'static, Result<Encoded, Status>>;
+    type SubscribeStream = BoxStream<'static, Result<Encoded, Status>>;
 
     async fn append(
         &self,

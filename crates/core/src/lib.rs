@@ -16,6 +16,7 @@
 //! ```
 
 mod append;
+mod delivery;
 mod entry;
 mod error;
 mod event;
@@ -40,6 +41,7 @@ mod verify;
 pub use append::{
     Append, AppendBuilder, AppendEvent, Appended, ImportTimes, StreamAppended, StreamExpectation,
 };
+pub use delivery::{Delivery, SharedEvents};
 pub use entry::{EntryContent, Hash, LogEntry, Mark, Salt, payload_hash};
 pub use error::{Error, Result};
 pub use event::{

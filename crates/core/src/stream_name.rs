@@ -57,7 +57,7 @@ impl StreamName {
     /// Whether the name begins with `$`: the store's own streams and metadata streams, which are
     /// left out of reads of all, listings and exports unless asked for.
     pub fn is_system(&self) -> bool {
-        self.0.starts_with('$')
+        self.0.as_bytes().first() == Some(&b'$')
     }
 
     /// Whether this is `$$s`, the stream that holds the metadata of `s`.

@@ -9,7 +9,7 @@ use crate::retry::{Retry, RetryCheck};
 use crate::state::{StateCache, StreamRecord, base};
 use crate::window::IdWindow;
 use icecore_core::{
-    Append, Appended, Error, Position, RecordedEvent, Refusal, StoreId, StreamAppended, StreamName,
+    Append, Appended, Error, Position, Refusal, SharedEvents, StoreId, StreamAppended, StreamName,
     StreamState, Timestamp, Verdict, Violation, ViolationKind,
 };
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// These events are to be written; then the caller gets the answer.
-    Write(Arc<[RecordedEvent]>, Written),
+    Write(SharedEvents, Written),
     /// Nothing is written. The answer is true once everything decided so far is durable.
     Settled(Answer),
     /// It cannot be said without this.
@@ -118,7 +118,7 @@ impl Ledger {
         {
             return Ok(Decision::Settled(Answer::Failed(error)));
         }
-        let events: Arc<[RecordedEvent]> = numbered.events.into();
+        let events: SharedEvents = numbered.events.into();
         self.take_in(candidate, &events);
         Ok(Decision::Write(events, written))
     }
@@ -252,26 +252,30 @@ impl Ledger {
     }
 
     /// From here on the events count as written.
-    fn take_in(&mut self, candidate: Candidate<'_>, events: &Arc<[RecordedEvent]>) {
+    fn take_in(&mut self, candidate: Candidate<'_>, events: &SharedEvents) {
         let streams = candidate.append.streams().iter();
         let mut records: HashMap<_, _> = streams
             .map(|expectation| base(&expectation.stream))
             .zip(candidate.records)
             .collect();
-        for event in events.iter() {
-            let record = records.get_mut(&base(&event.stream));
-            record
-                .expect("an append writes to its streams and their metadata only")
-                .add(event);
-            self.window.add(event);
-            self.last = event.position;
-            self.last_recorded_at = event.recorded_at;
+        for of_one in events.chunk_by(|a, b| a.stream == b.stream) {
+            let stream = &of_one[0].stream;
+            let record = records
+                .get_mut(&base(stream))
+                .expect("an append writes to its streams and their metadata only");
+            let hash = self.window.hash(stream);
+            for event in of_one {
+                record.add(event);
+                self.window.add(hash, event);
+                self.last = event.position;
+                self.last_recorded_at = event.recorded_at;
+            }
         }
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         for (base, record) in records {
             states.put(base, record);
         }
-        self.recent.push(Arc::clone(events));
+        self.recent.push(events.clone());
     }
 }
 

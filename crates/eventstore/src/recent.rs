@@ -2,9 +2,8 @@
 //! number and bytes; older events were checked by the caller.
 
 use crate::ring::size;
-use icecore_core::{Position, RecordedEvent};
+use icecore_core::{Position, RecordedEvent, SharedEvents};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// Newest events that conditions are compared with here; older ones were checked by the caller.
 const RECENT_EVENTS_MAX: usize = 16_384;
@@ -15,7 +14,7 @@ const RECENT_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// The newest decided events, durable or not, for conditions.
 #[derive(Debug)]
 pub(crate) struct Recent {
-    appends: VecDeque<Arc<[RecordedEvent]>>,
+    appends: VecDeque<SharedEvents>,
     events: usize,
     bytes: usize,
     /// Every event after this position is in here.
@@ -32,7 +31,7 @@ impl Recent {
         }
     }
 
-    pub(crate) fn push(&mut self, events: Arc<[RecordedEvent]>) {
+    pub(crate) fn push(&mut self, events: SharedEvents) {
         self.events += events.len();
         self.bytes += size(&events);
         self.appends.push_back(events);

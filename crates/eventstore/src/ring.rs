@@ -4,9 +4,9 @@
 //! The ring also says where the store ends for its readers. The storage knows that a moment earlier,
 //! but whoever is woken then would not find the new events in here and would have to read them.
 
-use icecore_core::{Position, RecordedEvent};
+use icecore_core::{Position, RecordedEvent, SharedEvents};
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
 /// The newest durable events.
@@ -21,7 +21,7 @@ pub(crate) struct Ring {
 #[derive(Debug)]
 struct State {
     /// What each append wrote, ascending and without gaps.
-    appends: VecDeque<Arc<[RecordedEvent]>>,
+    appends: VecDeque<SharedEvents>,
     bytes: usize,
     /// Where the ring ends, also when it is empty.
     last: Position,
@@ -48,7 +48,7 @@ impl Ring {
     }
 
     /// Takes in what has become durable, the next positions in order.
-    pub(crate) fn push(&self, appends: impl IntoIterator<Item = Arc<[RecordedEvent]>>) {
+    pub(crate) fn push(&self, appends: impl IntoIterator<Item = SharedEvents>) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for events in appends {
             let Some(last) = events.last() else { continue };
@@ -103,7 +103,7 @@ impl Ring {
         from: Position,
         to: Position,
         bytes_max: usize,
-    ) -> Option<Vec<Arc<[RecordedEvent]>>> {
+    ) -> Option<Vec<SharedEvents>> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let first = state.appends.front().and_then(|events| events.first())?;
         if from < first.position || to > state.last {
@@ -120,17 +120,17 @@ impl Ring {
                 break;
             }
             bytes += size(events);
-            found.push(Arc::clone(events));
+            found.push(events.clone());
         }
         Some(found)
     }
 }
 
-/// Bytes that these events take in memory.
+/// Bytes that these events take in memory, once they are encoded for those who follow.
 pub(crate) fn size(events: &[RecordedEvent]) -> usize {
     events
         .iter()
-        .map(|event| size_of::<RecordedEvent>() + event.size())
+        .map(|event| size_of::<RecordedEvent>() + 2 * event.size())
         .sum()
 }
 
@@ -139,13 +139,13 @@ mod tests {
     use super::*;
     use crate::test_events::event;
 
-    fn append(first: u64, last: u64) -> Arc<[RecordedEvent]> {
+    fn append(first: u64, last: u64) -> SharedEvents {
         (first..=last)
             .map(|position| event("s-1", position - 1, position))
             .collect()
     }
 
-    fn positions(found: Option<Vec<Arc<[RecordedEvent]>>>) -> Option<Vec<u64>> {
+    fn positions(found: Option<Vec<SharedEvents>>) -> Option<Vec<u64>> {
         let found = found?;
         Some(
             found

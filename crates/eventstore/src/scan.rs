@@ -80,6 +80,9 @@ impl Scan {
 
     /// The next events that match, as many as the limit allows, or a place to go on from.
     pub(crate) async fn step(&mut self, limit: PageLimit) -> Result<Step> {
+        if !self.matcher.is_selective() && self.cursors.len() == 1 {
+            return self.page(limit).await;
+        }
         let (mut events, mut bytes, mut considered) = (Vec::new(), 0, 0);
         loop {
             let Some(event) = self.next_event(limit).await? else {
@@ -105,6 +108,40 @@ impl Scan {
                 });
             }
         }
+    }
+
+    /// A step where most events match and all stand in one source: its page as it is.
+    async fn page(&mut self, limit: PageLimit) -> Result<Step> {
+        let cursor = &mut self.cursors[0];
+        cursor.fill(&*self.storage, self.direction, limit).await?;
+        let mut events = Vec::from(std::mem::take(&mut cursor.read));
+        let within = events.partition_point(|event| match self.direction {
+            Direction::Forwards => event.position <= self.bound,
+            Direction::Backwards => event.position >= self.bound,
+        });
+        events.truncate(within);
+        self.considered += events.len() as u64;
+        let Some(reached) = events.last().map(|event| event.position) else {
+            return Ok(self.ended(events));
+        };
+        let mut outcome = Ok(());
+        events.retain(|event| match self.matcher.matches(event) {
+            Ok(matches) => matches,
+            Err(error) => {
+                outcome = Err(error);
+                false
+            }
+        });
+        outcome?;
+        if reached == self.bound {
+            return Ok(self.ended(events));
+        }
+        let end = false;
+        Ok(Step {
+            events,
+            reached,
+            end,
+        })
     }
 
     fn ended(&self, events: Vec<RecordedEvent>) -> Step {

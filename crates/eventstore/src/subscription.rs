@@ -8,11 +8,11 @@ use crate::scan::Scan;
 use crate::state::base;
 use crate::store::EventStore;
 use crate::visibility::Visibility;
-use futures::Stream;
 use futures::stream::try_unfold;
+use futures::{Stream, StreamExt};
 use icecore_core::{
-    Direction, Error, PageLimit, Position, RecordedEvent, Result, Revision, Start, StreamName,
-    StreamState, Subscribe, SubscribeFrom, SubscriptionMessage,
+    Delivery, Direction, Error, PageLimit, Position, RecordedEvent, Result, Revision, SharedEvents,
+    Start, StreamName, StreamState, Subscribe, SubscribeFrom, SubscriptionMessage,
 };
 use prometheus_client::metrics::gauge::Gauge;
 use std::collections::HashMap;
@@ -39,6 +39,19 @@ impl EventStore {
         &self,
         subscribe: Subscribe,
     ) -> impl Stream<Item = Result<SubscriptionMessage>> + Send + 'static {
+        let deliveries = self.deliver(subscribe);
+        deliveries.map(|delivery| delivery.map(Into::into))
+    }
+
+    /// As [`Self::subscribe`], for those who send it on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::subscribe`].
+    pub fn deliver(
+        &self,
+        subscribe: Subscribe,
+    ) -> impl Stream<Item = Result<Delivery>> + Send + 'static {
         let phase = Phase::Begin(self.clone(), Box::new(subscribe));
         try_unfold(phase, |phase| async move {
             match phase {
@@ -46,11 +59,14 @@ impl EventStore {
                     let store_id = store.store_id();
                     let subscription = Box::new(Subscription::begin(store, *subscribe).await?);
                     let confirmed = SubscriptionMessage::Confirmed { store_id };
-                    Ok(Some((confirmed, Phase::Following(subscription))))
+                    Ok(Some((
+                        Delivery::Own(confirmed),
+                        Phase::Following(subscription),
+                    )))
                 }
                 Phase::Following(mut subscription) => {
-                    let message = subscription.next_message().await?;
-                    Ok(Some((message, Phase::Following(subscription))))
+                    let delivery = subscription.next_delivery().await?;
+                    Ok(Some((delivery, Phase::Following(subscription))))
                 }
             }
         })
@@ -85,6 +101,28 @@ enum Target {
         next: Revision,
         closed: bool,
     },
+}
+
+/// What a step has found; may be nothing.
+enum Page {
+    Own(Vec<RecordedEvent>),
+    Shared(Vec<SharedEvents>),
+}
+
+impl Page {
+    /// What is to be delivered, and the position of its last event.
+    fn into_delivery(self) -> Option<(Position, Delivery)> {
+        match self {
+            Self::Own(events) => {
+                let last = events.last()?.position;
+                Some((last, Delivery::Own(SubscriptionMessage::Events(events))))
+            }
+            Self::Shared(appends) => {
+                let last = appends.last()?.last()?.position;
+                Some((last, Delivery::Shared(appends)))
+            }
+        }
+    }
 }
 
 enum CatchUp {
@@ -145,7 +183,7 @@ impl Subscription {
         Ok(subscription)
     }
 
-    async fn next_message(&mut self) -> Result<SubscriptionMessage> {
+    async fn next_delivery(&mut self) -> Result<Delivery> {
         loop {
             self.fail_if_over()?;
             let last = *self.last_position.borrow_and_update();
@@ -153,16 +191,17 @@ impl Subscription {
                 if !self.said_caught_up {
                     self.said_caught_up = true;
                     self.reported = last;
-                    return Ok(SubscriptionMessage::CaughtUp { position: last });
+                    let caught_up = SubscriptionMessage::CaughtUp { position: last };
+                    return Ok(Delivery::Own(caught_up));
                 }
                 self.wait().await?;
                 continue;
             }
-            let events = self.advance(last).await?;
+            let page = self.advance(last).await?;
             self.place.moved_to(self.next);
-            if let Some(event) = events.last() {
-                self.reported = event.position;
-                return Ok(SubscriptionMessage::Events(events));
+            if let Some((reached, delivery)) = page.into_delivery() {
+                self.reported = reached;
+                return Ok(delivery);
             }
             // Who follows one stream resumes after a revision and has no use for a position.
             if !matches!(self.target, Target::All) {
@@ -172,7 +211,8 @@ impl Subscription {
             let looked_at = self.next.previous();
             if looked_at.get() - self.reported.get() >= self.store.config().checkpoint_events {
                 self.reported = looked_at;
-                return Ok(SubscriptionMessage::Checkpoint(looked_at));
+                let checkpoint = SubscriptionMessage::Checkpoint(looked_at);
+                return Ok(Delivery::Own(checkpoint));
             }
         }
     }
@@ -204,7 +244,7 @@ impl Subscription {
     }
 
     /// Looks at the next events up to `last` (inclusive) and moves `next` past them.
-    async fn advance(&mut self, last: Position) -> Result<Vec<RecordedEvent>> {
+    async fn advance(&mut self, last: Position) -> Result<Page> {
         if self.catching_up.is_none() {
             if let Some(appends) = self.store.ring().read(self.next, last, PAGE.bytes) {
                 return self.follow(&appends);
@@ -212,17 +252,21 @@ impl Subscription {
             self.said_caught_up = false;
             self.catching_up = Some(self.begin_catch_up(last).await?);
         }
-        match self.catching_up.take() {
-            Some(CatchUp::All(scan)) => self.catch_up_all(scan).await,
+        let events = match self.catching_up.take() {
+            Some(CatchUp::All(scan)) => self.catch_up_all(scan).await?,
             Some(CatchUp::Stream(visibility, bound)) => {
-                self.catch_up_stream(visibility, bound).await
+                self.catch_up_stream(visibility, bound).await?
             }
-            None => Ok(Vec::new()),
-        }
+            None => Vec::new(),
+        };
+        Ok(Page::Own(events))
     }
 
     /// Takes what the ring holds.
-    fn follow(&mut self, appends: &[Arc<[RecordedEvent]>]) -> Result<Vec<RecordedEvent>> {
+    fn follow(&mut self, appends: &[SharedEvents]) -> Result<Page> {
+        if let Some(whole) = self.whole(appends)? {
+            return Ok(Page::Shared(whole));
+        }
         let (mut events, mut bytes) = (Vec::new(), 0);
         for event in appends.iter().flat_map(|append| append.iter()) {
             if event.position < self.next {
@@ -237,7 +281,36 @@ impl Subscription {
                 break;
             }
         }
-        Ok(events)
+        Ok(Page::Own(events))
+    }
+
+    /// The first of these appends, as many as a page may hold, if all of their events are wanted and
+    /// none was seen yet.
+    fn whole(&mut self, appends: &[SharedEvents]) -> Result<Option<Vec<SharedEvents>>> {
+        let starts_here = |events: &SharedEvents| events[0].position == self.next;
+        if !matches!(self.target, Target::All) || !appends.first().is_some_and(starts_here) {
+            return Ok(None);
+        }
+        let (mut whole, mut events, mut bytes) = (Vec::new(), 0, 0);
+        for append in appends {
+            events += append.len();
+            bytes += append.iter().map(RecordedEvent::size).sum::<usize>();
+            if events > PAGE.events || bytes > PAGE.bytes {
+                break;
+            }
+            for event in append.iter() {
+                if !self.matcher.matches(event)? {
+                    return Ok(None);
+                }
+            }
+            whole.push(append.clone());
+        }
+        let last = whole.last().and_then(|append| append.last());
+        let Some(last) = last.map(|event| event.position) else {
+            return Ok(None);
+        };
+        self.next = last.next();
+        Ok(Some(whole))
     }
 
     async fn begin_catch_up(&self, last: Position) -> Result<CatchUp> {

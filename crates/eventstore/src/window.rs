@@ -1,9 +1,9 @@
 //! The ids of the newest events: how a retry is recognised that expects no certain revision.
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use icecore_core::{Position, RecordedEvent, Revision, StreamName};
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use uuid::Uuid;
 
 /// What an entry takes in the queue.
@@ -63,7 +63,8 @@ pub(crate) struct IdWindow {
     /// The numbers of the entries, by stream and id; of those with the same, the newest.
     numbers: HashTable<u32>,
     events_max: usize,
-    hasher: RandomState,
+    /// Seeded anew in each process: ids and names are others' to choose.
+    hasher: DefaultHashBuilder,
     /// The ids of all events after this position are in here.
     complete_after: Position,
 }
@@ -82,7 +83,7 @@ impl IdWindow {
             oldest: 0,
             numbers: HashTable::with_capacity(expected),
             events_max,
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             complete_after,
         }
     }
@@ -116,12 +117,12 @@ impl IdWindow {
         position > self.complete_after
     }
 
-    /// Takes in the next event.
-    pub(crate) fn add(&mut self, event: &RecordedEvent) {
+    /// Takes in the next event, whose stream has this hash.
+    pub(crate) fn add(&mut self, stream: StreamHash, event: &RecordedEvent) {
         if self.is_full() {
             self.drop_oldest();
         }
-        let entry = self.entry(event);
+        let entry = entry(stream, event);
         let count = u32::try_from(self.entries.len()).expect("a window has at most so many");
         let number = self.oldest.wrapping_add(count);
         self.entries.push_back(entry);
@@ -131,22 +132,11 @@ impl IdWindow {
     /// Takes in the event before the oldest one; only while the window is not full.
     pub(crate) fn add_before(&mut self, event: &RecordedEvent) {
         debug_assert!(!self.is_full());
-        let entry = self.entry(event);
+        let entry = entry(self.hash(&event.stream), event);
         self.oldest = self.oldest.wrapping_sub(1);
         self.entries.push_front(entry);
         self.enter(entry, self.oldest, Known::Kept);
         self.complete_after = event.position.previous();
-    }
-
-    fn entry(&self, event: &RecordedEvent) -> Entry {
-        Entry {
-            stream: self.hash(&event.stream),
-            id: event.id,
-            place: Place {
-                revision: event.revision,
-                position: event.position,
-            },
-        }
     }
 
     fn enter(&mut self, entry: Entry, number: u32, known: Known) {
@@ -184,6 +174,17 @@ impl IdWindow {
     }
 }
 
+fn entry(stream: StreamHash, event: &RecordedEvent) -> Entry {
+    Entry {
+        stream,
+        id: event.id,
+        place: Place {
+            revision: event.revision,
+            position: event.position,
+        },
+    }
+}
+
 /// What becomes of the place of an id that the stream has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
@@ -196,13 +197,17 @@ mod tests {
     use super::*;
     use crate::test_events::event;
 
+    fn add(window: &mut IdWindow, event: &RecordedEvent) {
+        window.add(window.hash(&event.stream), event);
+    }
+
     #[test]
     fn a_window_takes_no_more_memory_than_it_may() {
         for bytes in [5_000, 64 * 1_024, 1_024 * 1_024, 3 * 1_024 * 1_024] {
             for stored in [0, 150, 30_000, u64::MAX / 2] {
                 let mut window = IdWindow::new(usize::MAX, bytes, Position::new(stored));
                 for n in stored..stored + 50_000 {
-                    window.add(&event("s", n, n + 1));
+                    add(&mut window, &event("s", n, n + 1));
                 }
                 // Seven of eight slots are the capacity of a map.
                 let slots = window.numbers.capacity() / 7 * 8;
@@ -229,7 +234,7 @@ mod tests {
         assert!(!window.covers(Position::new(6)));
         let found = window.find(window.hash(&older.stream), older.id).unwrap();
         assert_eq!(found.position, Position::new(9));
-        window.add(&event("s", 9, 10));
+        add(&mut window, &event("s", 9, 10));
         let found = window.find(window.hash(&older.stream), older.id).unwrap();
         assert_eq!(found.position, Position::new(9), "only the older one went");
     }

@@ -12,7 +12,7 @@ use crate::request::{Answer, Request};
 use crate::ring::Ring;
 use crate::room::Room;
 use futures::FutureExt;
-use icecore_core::{Error, Position, RecordedEvent};
+use icecore_core::{Error, Position, RecordedEvent, SharedEvents};
 use icecore_storage::{Committed, Lease, NumberedAppend};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -42,7 +42,7 @@ pub(crate) struct Writer {
 /// Appends that become durable together.
 #[derive(Debug, Default)]
 struct Group {
-    appends: Vec<Arc<[RecordedEvent]>>,
+    appends: Vec<SharedEvents>,
     events: u64,
     bytes: usize,
     answers: Vec<Waiting>,
@@ -200,7 +200,7 @@ impl Writer {
             .appends
             .iter()
             .map(|events| NumberedAppend {
-                events: Arc::clone(events),
+                events: events.clone(),
             })
             .collect();
         let (storage, lease) = (self.leadership.storage(), Arc::clone(&self.lease.borrow()));
@@ -298,7 +298,7 @@ impl Group {
         self.bytes < config.group_bytes && self.answers.len() < config.group_appends
     }
 
-    fn add(&mut self, events: Arc<[RecordedEvent]>) {
+    fn add(&mut self, events: SharedEvents) {
         self.events += events.len() as u64;
         self.bytes += events.iter().map(RecordedEvent::size).sum::<usize>();
         self.appends.push(events);

@@ -122,8 +122,7 @@ impl Writer {
                     appends,
                     reply,
                 } => {
-                    let items: Vec<_> = new_items(&appends).collect();
-                    let _ = reply.send(self.commit(epoch, after, &items));
+                    let _ = reply.send(self.commit(epoch, after, &new_items(&appends)));
                 }
                 Command::Restore {
                     epoch,
@@ -131,8 +130,8 @@ impl Writer {
                     entries,
                     reply,
                 } => {
-                    let items: Vec<_> = entries.iter().map(Item::Kept).collect();
-                    let _ = reply.send(self.commit(epoch, after, &items));
+                    let kept = entries.iter().map(Item::Kept);
+                    let _ = reply.send(self.commit(epoch, after, &kept));
                 }
                 Command::Seal { epoch, what, reply } => {
                     let _ = reply.send(self.seal_for(epoch, what));
@@ -169,14 +168,19 @@ impl Writer {
         Ok(Lease { epoch: self.epoch })
     }
 
-    fn commit(&mut self, epoch: u64, after: Position, items: &[Item<'_>]) -> Committed {
+    fn commit<'a>(
+        &mut self,
+        epoch: u64,
+        after: Position,
+        items: &(impl Iterator<Item = Item<'a>> + Clone),
+    ) -> Committed {
         if let Err(error) = self.store.check_writable() {
             return Committed::Unknown(error);
         }
         if epoch != self.epoch {
             return Committed::Fenced;
         }
-        if let Err(error) = check_positions(self.store.log.last(), after, items) {
+        if let Err(error) = check_positions(self.store.log.last(), after, items.clone()) {
             return Committed::Unknown(error);
         }
         let written = catch_unwind(AssertUnwindSafe(|| self.write(items)))
@@ -190,15 +194,15 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, items: &[Item<'_>]) -> Result<(), Fault> {
+    fn write<'a>(&mut self, items: &(impl Iterator<Item = Item<'a>> + Clone)) -> Result<(), Fault> {
         let begin = Instant::now();
         self.wait_for_index()?;
         let store = self.store.clone();
-        let Some(last) = items.last().map(|item| item.position()) else {
+        let Some(last) = items.clone().last().map(Item::position) else {
             return Ok(());
         };
         let mut writing = store.engine.write();
-        let sealed = self.write_chunks(&mut writing, items)?;
+        let sealed = self.write_chunks(&mut writing, items.clone())?;
         writing.barrier()?;
         drop(writing);
         let watermark = store.watermark.write(last.get());
@@ -207,7 +211,7 @@ impl Writer {
         let sound = store.check_writable();
         sound.map_err(|error| Fault(error.to_string()))?;
         store.dirty.store(true, Relaxed);
-        self.publish(items, sealed, last);
+        self.publish(items.clone(), sealed, last);
         let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
         store.commits.fetch_add(1, Relaxed);
         store.commit_micros.fetch_add(micros, Relaxed);
@@ -230,13 +234,13 @@ impl Writer {
 
     /// Writes the group as chunks and leaves the last one open if it is small. Returns the first
     /// positions of the chunks that are sealed by this.
-    fn write_chunks(
+    fn write_chunks<'a>(
         &mut self,
         writing: &mut Writing<'_>,
-        items: &[Item<'_>],
+        items: impl Iterator<Item = Item<'a>> + Clone,
     ) -> Result<Vec<u64>, Fault> {
         let chunk_bytes = self.store.config.chunk_bytes;
-        let size: usize = items.iter().map(|item| item.size_max()).sum();
+        let size: usize = items.clone().map(Item::size_max).sum();
         let mut sealed = Vec::new();
         let mut current = self.open.take();
         if current
@@ -261,7 +265,7 @@ impl Writer {
                 ChunkBuilder::new(item.position(), base, self.store.generation)
             });
             match item {
-                Item::New(event, mark) => chunk.push(event, *mark, new_seed, &mut self.scratch),
+                Item::New(event, mark) => chunk.push(event, mark, new_seed, &mut self.scratch),
                 Item::Kept(entry) => {
                     let record = Record::from(&entry.content);
                     chunk.push_record(&record, entry.mark, &mut self.scratch);
@@ -302,9 +306,14 @@ impl Writer {
 
     /// Shows a durable group to readers. The index comes first: readers never look beyond the last
     /// position, so they do not mind that it knows more.
-    fn publish(&mut self, items: &[Item<'_>], mut sealed: Vec<u64>, last: Position) {
+    fn publish<'a>(
+        &mut self,
+        items: impl Iterator<Item = Item<'a>>,
+        mut sealed: Vec<u64>,
+        last: Position,
+    ) {
         let store = self.store.clone();
-        let events = items.iter().filter_map(|item| item.event());
+        let events = items.filter_map(Item::event);
         store.index.add(store.run_reader(), events);
         store.index.reach(last.get());
         let full = store.index.is_full();
@@ -326,7 +335,7 @@ fn unknown(fault: Fault) -> Committed {
 }
 
 /// Events with their marks.
-fn new_items(appends: &[NumberedAppend]) -> impl Iterator<Item = Item<'_>> {
+fn new_items(appends: &[NumberedAppend]) -> impl Iterator<Item = Item<'_>> + Clone {
     appends.iter().flat_map(|append| {
         let count = append.events.len();
         let mark = move |nth| if nth == count { Mark::End } else { Mark::Inner };
@@ -337,13 +346,17 @@ fn new_items(appends: &[NumberedAppend]) -> impl Iterator<Item = Item<'_>> {
 }
 
 /// What the caller numbers must follow what is stored without a gap.
-fn check_positions(last: u64, after: Position, items: &[Item<'_>]) -> Result<()> {
+fn check_positions<'a>(
+    last: u64,
+    after: Position,
+    items: impl Iterator<Item = Item<'a>>,
+) -> Result<()> {
     if after.get() != last {
         return Err(Error::internal(format!(
             "commit after position {after}, but the store ends at {last}"
         )));
     }
-    let positions = items.iter().map(|item| item.position());
+    let positions = items.map(Item::position);
     match (last + 1..)
         .zip(positions)
         .find(|(expected, found)| found.get() != *expected)

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Events that may be answered from memory on the caller's thread.
 const INLINE_EVENTS_MAX: usize = 256;
 
+/// Events that a page makes room for before it knows how many there are.
+const RESERVED_EVENTS_MAX: usize = 1_024;
+
 /// Where a read may look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -228,7 +231,8 @@ fn collect(
     limit: PageLimit,
     wanted: impl Fn(&RecordedEvent) -> bool,
 ) -> Result<Collected, Miss> {
-    let mut events = Vec::new();
+    let fits = positions.size_hint().1.unwrap_or(usize::MAX);
+    let mut events = Vec::with_capacity(fits.min(limit.events).min(RESERVED_EVENTS_MAX));
     let mut bytes = 0;
     let mut chunk: Option<Arc<Chunk>> = None;
     let mut end = true;

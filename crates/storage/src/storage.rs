@@ -2,10 +2,9 @@
 
 use async_trait::async_trait;
 use icecore_core::{
-    Category, Direction, EventType, Hash, LogEntry, Page, PageLimit, Position, RecordedEvent,
-    Result, Revision, StoreId, StreamName, Tag,
+    Category, Direction, EventType, Hash, LogEntry, Page, PageLimit, Position, Result, Revision,
+    SharedEvents, StoreId, StreamName, Tag,
 };
-use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Where events live. One implementation per engine; each passes the `contract` suite.
@@ -223,7 +222,7 @@ pub struct Lease {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberedAppend {
     /// The events, in the order of their positions; shared with those who deliver them live.
-    pub events: Arc<[RecordedEvent]>,
+    pub events: SharedEvents,
 }
 
 /// How a commit ended.

@@ -22,6 +22,7 @@
 //! ```
 
 mod append;
+mod encoded;
 mod event;
 mod expectation;
 mod field;
@@ -38,6 +39,7 @@ mod streams;
 mod subscribe;
 
 pub use append::append_response;
+pub use encoded::Encoded;
 pub use log::{decode_log_entry, encode_log_entry};
 pub use maintenance::Erase;
 pub use read::ReadMessage;
@@ -51,6 +53,7 @@ pub use streams::{CategoryPage, Delete, ListCategories, SetStreamMetadata, Trunc
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub mod proto {
     tonic::include_proto!("icecore.v1");
+    include!(concat!(env!("OUT_DIR"), "/server/icecore.v1.rs"));
 }
 
 /// The descriptors of the protocol, an encoded `google.protobuf.FileDescriptorSet`, for reflection.

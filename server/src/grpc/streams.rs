@@ -8,7 +8,7 @@ use icecore_core::{Append, ListStreams, Read, StreamName, Subscribe};
 use icecore_eventstore::EventStore;
 use icecore_wire::proto::streams_server::Streams;
 use icecore_wire::{
-    CategoryPage, Delete, ListCategories, ReadMessage, SetStreamMetadata, Truncate,
+    CategoryPage, Delete, Encoded, ListCategories, ReadMessage, SetStreamMetadata, Truncate,
     append_response, proto, status,
 };
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Streams for StreamsService {
         Ok(Response::new(answers.boxed()))
     }
 
-    type ReadStream = Answers<proto::ReadResponse>;
+    type ReadStream = Answers<Encoded>;
 
     async fn read(
         &self,
@@ -88,7 +88,7 @@ impl Streams for StreamsService {
         Ok(Response::new(messages.boxed()))
     }
 
-    type SubscribeStream = Answers<proto::SubscribeResponse>;
+    type SubscribeStream = Answers<Encoded>;
 
     async fn subscribe(
         &self,
@@ -97,8 +97,8 @@ impl Streams for StreamsService {
         let subscribe = Subscribe::try_from(request.into_inner()).map_err(status::from_error)?;
         let messages = self
             .store
-            .subscribe(subscribe)
-            .map(|message| message.map(Into::into).map_err(status::from_error));
+            .deliver(subscribe)
+            .map(|delivery| delivery.map(Into::into).map_err(status::from_error));
         Ok(Response::new(messages.boxed()))
     }
 

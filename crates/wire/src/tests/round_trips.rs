@@ -5,14 +5,14 @@ use super::strategies::{
     store_id, stream, system, timestamp,
 };
 use crate::{
-    CategoryPage, Delete, ListCategories, ReadMessage, SessionAnswer, SetStreamMetadata, Truncate,
-    append_response, proto, session_response,
+    CategoryPage, Delete, Encoded, ListCategories, ReadMessage, SessionAnswer, SetStreamMetadata,
+    Truncate, append_response, proto, session_response,
 };
 use bytes::Bytes;
 use icecore_core::{
-    Append, Appended, DeleteKind, Direction, Error, Imported, ListStreams, Read, ReadBatch,
-    ReadFrom, Refusal, Start, StoreStats, StreamAppended, StreamEntry, StreamInfo, StreamName,
-    StreamPage, Subscribe, SubscribeFrom, SubscriptionMessage,
+    Append, Appended, DeleteKind, Delivery, Direction, Error, Imported, ListStreams, Read,
+    ReadBatch, ReadFrom, Refusal, SharedEvents, Start, StoreStats, StreamAppended, StreamEntry,
+    StreamInfo, StreamName, StreamPage, Subscribe, SubscribeFrom, SubscriptionMessage,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -156,16 +156,32 @@ proptest! {
         last_position in position(),
     ) {
         let message = ReadMessage { store_id, batch: ReadBatch { events, last_position } };
-        let response = sent(&proto::ReadResponse::from(message.clone()));
-        prop_assert_eq!(ReadMessage::try_from(response).unwrap(), message);
+        let generated = proto::ReadResponse::from(message.clone());
+        prop_assert_eq!(ReadMessage::try_from(sent(&generated)).unwrap(), message.clone());
+        let by_hand = Encoded::from(message).encode_to_vec();
+        prop_assert_eq!(by_hand, generated.encode_to_vec());
     }
 
     #[test]
     fn subscriptions(subscribe in subscribe(), message in subscription_message()) {
         let request = sent(&proto::SubscribeRequest::from(subscribe.clone()));
         prop_assert_eq!(Subscribe::try_from(request).unwrap(), subscribe);
-        let response = sent(&proto::SubscribeResponse::from(message.clone()));
-        prop_assert_eq!(SubscriptionMessage::try_from(response).unwrap(), message);
+        let generated = proto::SubscribeResponse::from(message.clone());
+        let heard = SubscriptionMessage::try_from(sent(&generated)).unwrap();
+        prop_assert_eq!(heard, message.clone());
+        let by_hand = Encoded::from(Delivery::Own(message)).encode_to_vec();
+        prop_assert_eq!(by_hand, generated.encode_to_vec());
+    }
+
+    #[test]
+    fn what_subscribers_share(appends in vec(vec(recorded_event(), 1..4), 1..4)) {
+        let shared = appends.iter().cloned().map(SharedEvents::from).collect::<Vec<_>>();
+        let message = SubscriptionMessage::Events(appends.concat());
+        let generated = proto::SubscribeResponse::from(message).encode_to_vec();
+        for _ in 0..2 {
+            let by_hand = Encoded::from(Delivery::Shared(shared.clone())).encode_to_vec();
+            prop_assert_eq!(&by_hand, &generated);
+        }
     }
 
     #[test]

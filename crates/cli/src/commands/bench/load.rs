@@ -18,8 +18,8 @@ use uuid::Uuid;
 /// filters have something to find.
 const RARE_EVERY: u64 = 1_000;
 
-/// Random text that payloads are cut out of. So long that two events of a chunk hardly share any.
-const PAD_BYTES: usize = 4 * 1_024 * 1_024;
+/// Payloads to choose from, in bytes. So many that two events of a chunk are hardly ever the same.
+const POOL_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// What a JSON payload has around its pad.
 const AROUND_PAD_BYTES: usize = r#"{"pad":""}"#.len();
@@ -144,18 +144,24 @@ impl Writer {
     /// The next append. What it expects holds once the appends before it took effect.
     pub(super) fn append(&mut self) -> Result<Append, Error> {
         let mut append = AppendBuilder::default();
+        let metadata = self.load.metadata();
         if self.load.interleaved {
             for _ in 0..self.load.events_per_append {
-                self.fill(&mut append, 1)?;
+                self.fill(&mut append, 1, &metadata)?;
             }
         } else {
-            self.fill(&mut append, self.load.events_per_append)?;
+            self.fill(&mut append, self.load.events_per_append, &metadata)?;
         }
         append.build()
     }
 
     /// Adds so many events of the next stream.
-    fn fill(&mut self, append: &mut AppendBuilder, events: u64) -> Result<(), Error> {
+    fn fill(
+        &mut self,
+        append: &mut AppendBuilder,
+        events: u64,
+        metadata: &Bytes,
+    ) -> Result<(), Error> {
         let number = self.number + self.next as u64 * self.load.writers;
         let last = &mut self.last[self.next];
         let expected = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
@@ -165,12 +171,12 @@ impl Writer {
 
         let stream = append.stream(stream_name(&self.load.category, number)?, expected)?;
         for _ in 0..events {
-            append.event(stream, self.event(is_rare(number)), None)?;
+            append.event(stream, self.event(is_rare(number), metadata.clone()), None)?;
         }
         Ok(())
     }
 
-    fn event(&mut self, is_rare: bool) -> EventData {
+    fn event(&mut self, is_rare: bool, metadata: Bytes) -> EventData {
         let types = &self.load.types;
         let (event_type, tags) = if is_rare {
             (types.rare.clone(), vec![types.rare_tag.clone()])
@@ -182,35 +188,39 @@ impl Writer {
             event_type,
             content_type: ContentType::JSON,
             data: self.load.payloads.next(&mut self.random),
-            metadata: self.load.metadata(),
+            metadata,
             tags,
         }
     }
 }
 
-/// Makes JSON of a given size that hardly compresses.
+/// JSON of a given size that hardly compresses, made beforehand: what is measured is the server.
 #[derive(Clone)]
 struct Payloads {
-    pad: Arc<str>,
+    all: Bytes,
     bytes: usize,
 }
 
 impl Payloads {
     fn new(bytes: usize) -> Self {
+        let bytes = bytes.max(AROUND_PAD_BYTES);
         let mut random = Random::new(u64::MAX);
-        let noise: Vec<u8> = (0..=(PAD_BYTES + bytes) / 4 * 3 / 8)
-            .flat_map(|_| random.next().to_le_bytes())
-            .collect();
-        Self {
-            pad: BASE64_URL_SAFE_NO_PAD.encode(noise).into(),
-            bytes,
+        let mut all = Vec::with_capacity(POOL_BYTES + bytes);
+        while all.len() < POOL_BYTES {
+            let pad_bytes = bytes - AROUND_PAD_BYTES;
+            let noise: Vec<u8> = (0..=pad_bytes / 8)
+                .flat_map(|_| random.next().to_le_bytes())
+                .collect();
+            let pad = &BASE64_URL_SAFE_NO_PAD.encode(noise)[..pad_bytes];
+            all.extend_from_slice(format!(r#"{{"pad":"{pad}"}}"#).as_bytes());
         }
+        let all = all.into();
+        Self { all, bytes }
     }
 
     fn next(&self, random: &mut Random) -> Bytes {
-        let length = self.bytes.saturating_sub(AROUND_PAD_BYTES);
-        let from = random.below(self.pad.len() - length);
-        format!(r#"{{"pad":"{}"}}"#, &self.pad[from..from + length]).into()
+        let from = self.bytes * random.below(self.all.len() / self.bytes);
+        self.all.slice(from..from + self.bytes)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::grpc::admission::Admitted;
 use crate::grpc::session;
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use icecore_core::{Append, ListStreams, Read, StreamName, Subscribe};
 use icecore_eventstore::EventStore;
 use icecore_wire::proto::streams_server::Streams;
@@ -12,7 +12,12 @@ use icecore_wire::{
     append_response, proto, status,
 };
 use std::time::Duration;
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
+
+/// How long a read waits for its first batch before the answer begins without it. Most are there at once,
+/// and then the whole answer of a small read is one packet instead of three.
+const FIRST_BATCH_WAIT: Duration = Duration::from_millis(100);
 
 /// The service over a store.
 pub(crate) struct StreamsService {
@@ -85,7 +90,10 @@ impl Streams for StreamsService {
             .into()),
             Err(error) => Err(status::from_error(error)),
         });
-        Ok(Response::new(messages.boxed()))
+        let mut messages = messages.boxed();
+        let first = timeout(FIRST_BATCH_WAIT, messages.next()).await;
+        let first = stream::iter(first.ok().flatten());
+        Ok(Response::new(first.chain(messages).boxed()))
     }
 
     type SubscribeStream = Answers<Encoded>;

@@ -142,12 +142,17 @@ impl Append {
 /// Up to this size an append may sit in a buffer many times as large.
 const DETACHED_BYTES_MAX: usize = 16 * 1_024;
 
+/// So many are compared one by one, which costs less than a table of them.
+const FEW: usize = 16;
+
 /// Puts an append together and checks it as it grows.
 #[derive(Clone, Debug, Default)]
 pub struct AppendBuilder {
     purpose: Purpose,
     streams: Vec<StreamExpectation>,
+    /// All names, once there are more than a few.
     names: HashSet<StreamName>,
+    /// All ids with their streams, once there are more than a few.
     ids: HashSet<(usize, Uuid)>,
     /// An id that a stream gets twice.
     repeated: Option<Uuid>,
@@ -189,7 +194,7 @@ impl AppendBuilder {
                 format!("more than {APPEND_STREAMS_MAX} streams in one append"),
             ));
         }
-        if !self.names.insert(stream.clone()) {
+        if self.has_name(&stream) {
             return Err(Error::invalid(
                 "streams",
                 format!("`{stream}` is given twice"),
@@ -236,7 +241,7 @@ impl AppendBuilder {
                 format!("more than {APPEND_BYTES_MAX} bytes in one append"),
             ));
         }
-        if !self.ids.insert((stream, event.id)) {
+        if self.has_id(stream, event.id) {
             if self.purpose == Purpose::New {
                 return Err(given_twice(event.id));
             }
@@ -248,6 +253,36 @@ impl AppendBuilder {
             times,
         });
         Ok(())
+    }
+
+    /// Makes room for so many events more.
+    pub fn reserve(&mut self, events: usize) {
+        self.events.reserve(events.min(APPEND_EVENTS_MAX));
+    }
+
+    /// Whether the stream was added before; from now on it counts as added.
+    fn has_name(&mut self, stream: &StreamName) -> bool {
+        if self.streams.len() < FEW {
+            return self.streams.iter().any(|given| given.stream == *stream);
+        }
+        if self.names.is_empty() {
+            let given = self.streams.iter().map(|given| given.stream.clone());
+            self.names = given.collect();
+        }
+        !self.names.insert(stream.clone())
+    }
+
+    /// Whether the stream got this id before; from now on it counts as given.
+    fn has_id(&mut self, stream: usize, id: Uuid) -> bool {
+        let place = |given: &AppendEvent| (given.stream, given.event.id);
+        if self.events.len() < FEW {
+            return self.events.iter().any(|given| place(given) == (stream, id));
+        }
+        if self.ids.is_empty() {
+            self.ids = HashSet::with_capacity(self.events.capacity());
+            self.ids.extend(self.events.iter().map(place));
+        }
+        !self.ids.insert((stream, id))
     }
 
     /// Holds the stream to the rules of written streams although no event goes to it, as a deletion
@@ -384,6 +419,35 @@ mod tests {
         append.event(a, event(1, 1), None).unwrap();
         append.event(b, event(1, 1), None).unwrap();
         assert!(append.event(a, event(1, 1), None).is_err());
+    }
+
+    #[test]
+    fn what_is_given_twice_is_found_among_few_and_among_many() {
+        let name = |n: usize| stream(&format!("s-{n}"));
+        for again in [0, FEW - 1, FEW, 3 * FEW - 1] {
+            for many in [again + 1, 3 * FEW] {
+                let mut append = AppendBuilder::default();
+                for n in 0..many {
+                    let at = append.stream(name(n), ExpectedRevision::Any).unwrap();
+                    append.event(at, event(n as u128, 1), None).unwrap();
+                    append.event(0, event(1_000 + n as u128, 1), None).unwrap();
+                }
+                assert!(
+                    append
+                        .clone()
+                        .stream(name(again), ExpectedRevision::Any)
+                        .is_err()
+                );
+                assert!(
+                    append
+                        .clone()
+                        .event(again, event(again as u128, 1), None)
+                        .is_err()
+                );
+                let other = event(again as u128 + 1, 1);
+                append.event(again, other, None).unwrap();
+            }
+        }
     }
 
     #[test]

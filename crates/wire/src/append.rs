@@ -70,6 +70,7 @@ impl AppendParts {
         if part.missed_limit > 0 {
             self.builder.missed_limit(size(part.missed_limit));
         }
+        self.builder.reserve(part.events.len());
         for event in part.events {
             let n = self.events;
             let stream = size(event.stream);

@@ -29,8 +29,9 @@ Examples:
   icecore bench replay
   icecore bench subscribe --clients 50 --events-per-append 10
 
-It writes events of its own, to streams `bench-0`, `bench-1`, and so on: give it a store that you can
-throw away. Rates depend on the machine and on what else it does; compare within one run only.")]
+It writes events of its own, to streams `bench-0`, `bench-1`, and so on: give it a store that
+you can throw away. Rates depend on the machine and on what else it does; compare within one run
+only.")]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     what: Bench,

@@ -32,6 +32,8 @@ const LARGE_BYTES: usize = 24 * 1_024;
 pub(crate) enum Write {
     /// A value of the log, by its bytes before compression.
     Log { bytes: usize },
+    /// A lot of the log whose keys are announced, by all that is written for it.
+    Lot { bytes: usize },
     /// A value of the index.
     Index { bytes: usize },
     /// Keys that go, with the size of their values together.
@@ -65,6 +67,11 @@ impl Budget {
         }
     }
 
+    /// Most bytes of the log between two barriers.
+    pub(crate) fn log_bytes_max(&self) -> usize {
+        self.log_bytes_max
+    }
+
     /// Whether nothing was written since the last barrier.
     pub(crate) fn is_untouched(&self) -> bool {
         self.log_bytes + self.index_keys + self.deletions == 0
@@ -77,6 +84,7 @@ impl Budget {
         }
         match write {
             Write::Log { bytes } => self.log_bytes + log_cost(bytes) <= self.log_bytes_max,
+            Write::Lot { bytes } => self.log_bytes + bytes <= self.log_bytes_max,
             Write::Index { bytes } => {
                 self.index_keys < INDEX_KEYS_MAX && self.index_bytes + bytes <= INDEX_BYTES_MAX
             }
@@ -91,6 +99,7 @@ impl Budget {
     pub(crate) fn note(&mut self, write: Write) {
         match write {
             Write::Log { bytes } => self.log_bytes += log_cost(bytes),
+            Write::Lot { bytes } => self.log_bytes += bytes,
             Write::Index { bytes } => {
                 self.index_bytes += bytes;
                 self.index_keys += 1;
@@ -129,6 +138,7 @@ mod tests {
         assert_eq!(writes_before_barrier(Write::Log { bytes: 4_000 }), 250);
         assert_eq!(writes_before_barrier(Write::Log { bytes: 10_000 }), 33);
         assert_eq!(writes_before_barrier(Write::Log { bytes: 40_000 }), 1);
+        assert_eq!(writes_before_barrier(Write::Lot { bytes: 400_000 }), 2);
         assert_eq!(writes_before_barrier(Write::Index { bytes: 100 }), 32);
         assert_eq!(writes_before_barrier(Write::Index { bytes: 100_000 }), 2);
         assert_eq!(

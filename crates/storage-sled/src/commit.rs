@@ -10,6 +10,7 @@
 
 use crate::chunk::ChunkBuilder;
 use crate::engine::{Fault, Writing};
+use crate::lot::Place;
 use crate::record::{self, Record};
 use crate::salt::new_seed;
 use crate::store::Store;
@@ -288,8 +289,13 @@ impl Writer {
         let values = chunk.encode(self.store.id, self.store.value_bytes_max());
         let share = chunk.raw_len() / values.len();
         let bytes = values.iter().map(|value| value.len() as u64).sum();
+        let place = if self.open_bytes > 0 {
+            Place::Again
+        } else {
+            Place::New
+        };
         for (part, value) in (0..).zip(values) {
-            writing.put_log((chunk.first(), part), value, share)?;
+            writing.put_log((chunk.first(), part), place, value, share)?;
         }
         self.store.log.count_stored(self.open_bytes, bytes);
         self.open_bytes = 0;

@@ -7,7 +7,8 @@
 use crate::barrier::Barrier;
 use crate::budget::{Budget, Write};
 use crate::handle::{Alarm, Handle};
-use crate::keys::{log_key, parse_log_key};
+use crate::keys::{filler_key, is_filler, log_key, parse_log_key};
+use crate::lot::{FILLERS, LogValue, Lot, Place};
 use crate::system::System;
 use sled::{Batch, Db, IVec, Tree};
 use std::fs::File;
@@ -109,8 +110,8 @@ impl Engine {
         guarded(|| Ok(self.log.get(log_key(first, part))?))
     }
 
-    /// First position of the chunk that begins at or before a position. Further parts do not count:
-    /// an erasure may have left some behind.
+    /// First position of the chunk that begins at or before a position. Further parts do not count,
+    /// an erasure may have left some behind, nor do fillers.
     pub(crate) fn chunk_at(&self, position: u64) -> Result<Option<u64>, Fault> {
         let mut before = self.log.range(..=log_key(position, u16::MAX));
         while let Some((key, _)) = guarded(|| Ok(before.next_back().transpose()?))? {
@@ -134,7 +135,7 @@ impl Engine {
     ) -> Result<(), E> {
         let mut pairs = self.log.range(log_key(first, 0)..);
         while let Some((key, value)) = guarded(|| Ok(pairs.next().transpose()?))? {
-            if !visit(&key, value)? {
+            if !is_filler(&key) && !visit(&key, value)? {
                 break;
             }
         }
@@ -164,6 +165,7 @@ impl Engine {
         Writing {
             engine: self,
             budget,
+            lot: Lot::default(),
         }
     }
 
@@ -179,6 +181,7 @@ impl Engine {
             writing = Writing {
                 engine: self,
                 budget,
+                lot: Lot::default(),
             };
             writing.make_room(write)?;
         }
@@ -222,18 +225,68 @@ impl Engine {
 pub(crate) struct Writing<'a> {
     engine: &'a Engine,
     budget: MutexGuard<'a, Budget>,
+    /// Values of the log that are not written yet; a barrier does that.
+    lot: Lot,
 }
 
 impl Writing<'_> {
-    /// Stores one part of a chunk; `raw_bytes` is its share of the chunk before compression.
+    /// Stores one part of a chunk; `raw_bytes` is its share of the chunk before compression. Keys
+    /// ascend. It may be written later, but no later than the next barrier.
     pub(crate) fn put_log(
         &mut self,
         (first, part): (u64, u16),
+        place: Place,
         value: Vec<u8>,
         raw_bytes: usize,
     ) -> Result<(), Fault> {
-        self.admit(Write::Log { bytes: raw_bytes })?;
-        guarded(|| Ok(self.engine.log.insert(log_key(first, part), value)?))?;
+        let key = log_key(first, part);
+        let value = LogValue {
+            key,
+            place,
+            value,
+            raw_bytes,
+        };
+        if self.lot.is_full(&value, self.budget.log_bytes_max()) {
+            self.write_lot()?;
+        }
+        self.lot.push(value);
+        Ok(())
+    }
+
+    fn write_lot(&mut self) -> Result<(), Fault> {
+        let lot = std::mem::take(&mut self.lot);
+        let is_announced = lot.is_announced();
+        if is_announced {
+            let bytes = lot.announced_bytes();
+            self.admit(Write::Lot { bytes })?;
+            self.announce(&lot)?;
+        }
+        for LogValue {
+            key,
+            value,
+            raw_bytes,
+            ..
+        } in lot.values
+        {
+            if !is_announced {
+                self.admit(Write::Log { bytes: raw_bytes })?;
+            }
+            guarded(|| Ok(self.engine.log.insert(key, value)?))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the keys of a lot, with fillers behind them.
+    pub(crate) fn announce(&mut self, lot: &Lot) -> Result<(), Fault> {
+        let log = &self.engine.log;
+        for value in lot.values.iter().filter(|value| value.place == Place::New) {
+            guarded(|| Ok(log.insert(value.key, &[])?))?;
+        }
+        let last = lot.values.last().map(|value| value.key);
+        let fillers = (0..FILLERS).filter_map(|number| Some(filler_key(last?, number)));
+        for filler in fillers {
+            guarded(|| Ok(log.insert(filler, &[])?))?;
+        }
         Ok(())
     }
 
@@ -287,6 +340,11 @@ impl Writing<'_> {
 
     /// Returns when everything that was written is durable.
     pub(crate) fn barrier(&mut self) -> Result<(), Fault> {
+        self.write_lot()?;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
         self.engine.flush()?;
         self.budget.reset();
         self.engine.barrier_passed.notify_all();
@@ -304,7 +362,7 @@ impl Writing<'_> {
         if self.budget.admits(write) {
             Ok(())
         } else {
-            self.barrier()
+            self.flush()
         }
     }
 }

@@ -43,6 +43,7 @@ mod handle;
 mod index;
 mod keys;
 mod log;
+mod lot;
 mod opening;
 mod raw;
 mod read;

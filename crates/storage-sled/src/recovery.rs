@@ -11,6 +11,7 @@ use crate::engine::{Engine, Fault};
 use crate::index::{Halt, Manifest, Run, SectionKey, run_of};
 use crate::keys::parse_log_key;
 use crate::log::read_chunk;
+use crate::lot::Place;
 use crate::record::Damage;
 use crate::store::Store;
 use crate::upkeep;
@@ -256,6 +257,12 @@ impl<'a> Replay<'a> {
             // An erasure made it needless and did not come to delete it. Nothing reads it.
             return Ok(());
         }
+        if value.is_empty() {
+            // Its key was announced, and the process ended before the value was written.
+            self.torn = true;
+            self.unmarked.push((first, part));
+            return Ok(());
+        }
         if self.torn {
             return Err(Stop::Damage(self.next, Damage("a chunk lacks parts")));
         }
@@ -364,7 +371,7 @@ fn trim_chunk(store: &Store, chunk: &Chunk, last: u64) -> Result<(), OpenError> 
     };
     let mut writing = store.engine.write();
     writing
-        .put_log((chunk.first(), 0), value, builder.raw_len())
+        .put_log((chunk.first(), 0), Place::Again, value, builder.raw_len())
         .and_then(|()| writing.barrier())
         .map_err(|fault| engine_error(store, &fault))
 }

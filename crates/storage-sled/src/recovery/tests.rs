@@ -12,11 +12,12 @@ use icecore_storage::{Committed, NumberedAppend, Removal, RemovalKind, Storage};
 use uuid::Uuid;
 
 /// What is written to the log without the engine: first position, events with their marks, and
-/// which of the parts.
+/// which of the parts; of the others only the keys, if they are announced.
 struct Piece<'a> {
     events: &'a [RecordedEvent],
     marks: &'a [Mark],
     parts: std::ops::RangeTo<usize>,
+    announced: bool,
 }
 
 fn config(directory: &tempfile::TempDir) -> SledConfig {
@@ -61,6 +62,7 @@ fn put(config: &SledConfig, pieces: &[Piece<'_>]) {
         events,
         marks,
         parts,
+        announced,
     } in pieces
     {
         let mut builder = ChunkBuilder::new(events[0].position, events[0].recorded_at, 1);
@@ -68,9 +70,13 @@ fn put(config: &SledConfig, pieces: &[Piece<'_>]) {
             builder.push(event, *mark, || Salt([1; 16]), &mut Vec::new());
         }
         let values = builder.encode(config.new_store_id, value_bytes_max(config.segment_bytes));
-        let kept = values.into_iter().take(parts.end);
-        for (part, value) in (0..).zip(kept) {
-            log.insert(log_key(builder.first(), part), value).unwrap();
+        for (part, value) in (0..).zip(values) {
+            let key = log_key(builder.first(), part);
+            if usize::from(part) < parts.end {
+                log.insert(key, value).unwrap();
+            } else if *announced {
+                log.insert(key, &[]).unwrap();
+            }
         }
     }
     database.flush().unwrap();
@@ -80,6 +86,16 @@ fn put(config: &SledConfig, pieces: &[Piece<'_>]) {
 /// the next ones can be written in the place of what was cut, and that all of it lasts.
 async fn check(
     pieces: impl Fn(&mut Numbering) -> Vec<(Vec<RecordedEvent>, Vec<Mark>, usize)>,
+    kept: usize,
+) {
+    for announced in [false, true] {
+        check_pieces(&pieces, announced, kept).await;
+    }
+}
+
+async fn check_pieces(
+    pieces: &impl Fn(&mut Numbering) -> Vec<(Vec<RecordedEvent>, Vec<Mark>, usize)>,
+    announced: bool,
     kept: usize,
 ) {
     let directory = tempfile::tempdir().unwrap();
@@ -97,6 +113,7 @@ async fn check(
             events,
             marks,
             parts: ..*parts,
+            announced,
         })
         .collect();
     put(&config, &raw);
@@ -175,6 +192,67 @@ async fn a_chunk_that_lacks_parts_at_the_end_is_cut() {
 }
 
 #[tokio::test]
+async fn keys_that_were_announced_and_not_written_are_cut() {
+    check(
+        |numbering| {
+            let marks = vec![Mark::Inner, Mark::End, Mark::Inner];
+            vec![
+                (events(numbering, 3), marks, ALL),
+                (events(numbering, 2), vec![Mark::Inner, Mark::End], 0),
+            ]
+        },
+        5,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn many_announced_keys_are_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(&directory);
+    let mut numbering = Numbering::default();
+    let storage = SledStorage::open(config.clone()).unwrap();
+    let first = events(&mut numbering, 3);
+    commit(&storage, 0, &first).await;
+    drop(storage);
+    let events = events(&mut numbering, 100);
+    let pieces = events.iter().map(|event| Piece {
+        events: std::slice::from_ref(event),
+        marks: &[Mark::End],
+        parts: ..0,
+        announced: true,
+    });
+    put(&config, &pieces.collect::<Vec<_>>());
+    let storage = SledStorage::open(config.clone()).unwrap();
+    assert_eq!(read(&storage).await, first);
+    storage.close().await.unwrap();
+    drop(storage);
+    let log = database(&config).open_tree("log").unwrap();
+    assert_eq!(log.len(), 1);
+}
+
+#[tokio::test]
+async fn what_follows_an_announced_key_keeps_the_store_from_opening() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(&directory);
+    let mut numbering = Numbering::default();
+    let events = events(&mut numbering, 2);
+    drop(SledStorage::open(config.clone()).unwrap());
+    let piece = |at: usize, end| Piece {
+        events: &events[at..=at],
+        marks: &[Mark::End],
+        parts: ..end,
+        announced: true,
+    };
+    put(&config, &[piece(0, 0), piece(1, ALL)]);
+    let error = SledStorage::open(config).err();
+    assert!(
+        matches!(error, Some(OpenError::Corrupted { position: 1, .. })),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_gap_in_the_log_keeps_the_store_from_opening() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(&directory);
@@ -190,6 +268,7 @@ async fn a_gap_in_the_log_keeps_the_store_from_opening() {
             events: &events,
             marks: &[Mark::End],
             parts: ..ALL,
+            announced: false,
         }],
     );
     let error = SledStorage::open(config).err();
@@ -212,6 +291,7 @@ async fn acknowledged_events_are_not_cut_even_if_their_append_is_not_whole() {
         events: &first,
         marks: &[Mark::Inner; 3],
         parts: ..ALL,
+        announced: false,
     };
     put(&config, &[unmarked]);
     for _ in 0..2 {

@@ -241,7 +241,8 @@ async fn a_damaged_chunk_behind_the_index_keeps_the_store_from_opening() {
     let storage = open(&config);
     commit(&[&storage], &mut Generator::new(4), 5).await;
     storage.close().await.unwrap();
-    change(&config, "log", |_| true, |value| Some(flip(value, 60)));
+    let is_chunk = |key: &[u8]| key.len() == 10;
+    change(&config, "log", is_chunk, |value| Some(flip(value, 60)));
     let error = open_error(&config);
     assert!(
         matches!(error, OpenError::Corrupted { position: 1, .. }),

@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     /// Form of the log on standard error [default: text]
     #[arg(long, env = "ICECORE_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// Cache of the engine, like 128MiB [default: 128MiB]
+    /// Cache of the engine, like 384MiB [default: 384MiB]
     #[arg(long, env = "ICECORE_SLED_CACHE_BYTES", value_name = "SIZE")]
     sled_cache_bytes: Option<ByteSize>,
     /// Cache of events that were read [default: 64MiB]

@@ -55,7 +55,7 @@ impl SledConfig {
         Self {
             directory: directory.into(),
             new_store_id,
-            cache_bytes: 128 * MIB,
+            cache_bytes: 384 * MIB,
             chunk_cache_bytes: 64 * MIB,
             segment_bytes: 8 * MIB,
             chunk_bytes: 8 * KIB,

@@ -15,10 +15,10 @@ use tokio::time::timeout;
 
 const MIB: u64 = 1_024 * 1_024;
 
-/// What the default settings allow: sled's cache, which overshoots, twice (2 x 128 MiB), the chunk
+/// What the default settings allow: sled's cache (384 MiB) and what it overshoots here (128), the chunk
 /// cache (64), the ring (32), room for appends (81 and 4 for small ones), the window of ids (32), the
 /// index that is not written yet (32), and the program itself with what its allocator keeps (128).
-const SETTINGS_BYTES: u64 = (2 * 128 + 64 + 32 + 81 + 4 + 32 + 32 + 128) * MIB;
+const SETTINGS_BYTES: u64 = (384 + 128 + 64 + 32 + 81 + 4 + 32 + 32 + 128) * MIB;
 
 /// Buffers of a connection.
 const CONNECTION_BYTES: u64 = 64 * 1_024;

@@ -284,8 +284,8 @@ impl Subscription {
         Ok(Page::Own(events))
     }
 
-    /// The first of these appends, as many as a page may hold, if all of their events are wanted and
-    /// none was seen yet.
+    /// The first of these appends whose events are all wanted, as many as a page may hold; `None` when
+    /// there is none, or when a part of the first was seen.
     fn whole(&mut self, appends: &[SharedEvents]) -> Result<Option<Vec<SharedEvents>>> {
         let starts_here = |events: &SharedEvents| events[0].position == self.next;
         if !matches!(self.target, Target::All) || !appends.first().is_some_and(starts_here) {
@@ -298,10 +298,8 @@ impl Subscription {
             if events > PAGE.events || bytes > PAGE.bytes {
                 break;
             }
-            for event in append.iter() {
-                if !self.matcher.matches(event)? {
-                    return Ok(None);
-                }
+            if !self.wants_all(append)? {
+                break;
             }
             whole.push(append.clone());
         }
@@ -311,6 +309,15 @@ impl Subscription {
         };
         self.next = last.next();
         Ok(Some(whole))
+    }
+
+    fn wants_all(&self, events: &[RecordedEvent]) -> Result<bool> {
+        for event in events {
+            if !self.matcher.matches(event)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn begin_catch_up(&self, last: Position) -> Result<CatchUp> {

@@ -5,11 +5,12 @@ use crate::support::{
 };
 use futures::StreamExt;
 use icecore_core::{
-    Append, DeleteKind, Error, Filter, NameMatch, Position, Revision, Start, StoreId, Subscribe,
-    SubscribeFrom, SubscriptionMessage,
+    Append, DeleteKind, Delivery, Error, Filter, NameMatch, Position, RecordedEvent, Revision,
+    Start, StoreId, Subscribe, SubscribeFrom, SubscriptionMessage,
 };
 use icecore_eventstore::{EventStore, StoreConfig};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn all(start: Start<Position>) -> Subscribe {
     Subscribe {
@@ -233,6 +234,40 @@ async fn there_are_no_more_subscriptions_than_allowed() {
     assert!(third.next().await.is_none());
     drop(one);
     check(&store, all(Start::End), &first).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_several_follow_is_encoded_once_for_each_append() {
+    let store = open().await;
+    let encodings = AtomicUsize::new(0);
+    let encode = |events: &[RecordedEvent]| {
+        encodings.fetch_add(1, Ordering::Relaxed);
+        vec![b'x'; events.len()].into()
+    };
+    let mut followers = Vec::new();
+    for _ in 0..3 {
+        let mut deliveries = Box::pin(store.deliver(all(Start::End)));
+        for _ in ["confirmed", "caught up"] {
+            let begun = deliveries.next().await.unwrap().unwrap();
+            assert!(matches!(begun, Delivery::Own(_)), "{begun:?}");
+        }
+        followers.push(deliveries);
+    }
+    store.put("s", Any, &[1, 2]).await.unwrap();
+    store.put("s", Any, &[3]).await.unwrap();
+    for deliveries in &mut followers {
+        let mut heard = Vec::new();
+        while heard.len() < 2 {
+            match deliveries.next().await.unwrap().unwrap() {
+                Delivery::Shared(appends) => {
+                    heard.extend(appends.iter().map(|events| events.encoded(encode).len()));
+                }
+                Delivery::Own(message) => panic!("{message:?} is not shared"),
+            }
+        }
+        assert_eq!(heard, [2, 1]);
+    }
+    assert_eq!(encodings.into_inner(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,13 @@
 //! What a server is told before it starts, checked. Flags, environment and files are the binary's
 //! business.
 
+use icecore_core::StoreId;
 use icecore_eventstore::StoreConfig;
-use icecore_storage_sled::{RealSystem, System};
+use icecore_storage_sled::{SledConfig, System};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Configuration of a server.
 #[derive(Clone, Debug)]
@@ -73,17 +75,29 @@ impl Config {
 }
 
 impl Engine {
-    /// sled in this directory, with its default caches.
+    /// sled in this directory, with the engine's own defaults.
     pub fn sled(directory: impl Into<PathBuf>) -> Self {
+        // Whoever opens it gives the identity.
+        let SledConfig {
+            directory,
+            cache_bytes,
+            chunk_cache_bytes,
+            run_events,
+            free_bytes_min,
+            ballast_bytes,
+            stall_timeout,
+            system,
+            ..
+        } = SledConfig::new(directory, StoreId::new(Uuid::nil()));
         Self::Sled {
-            directory: directory.into(),
-            cache_bytes: 128 * 1_024 * 1_024,
-            chunk_cache_bytes: 64 * 1_024 * 1_024,
-            index_run_events: 262_144,
-            free_bytes_min: None,
-            ballast_bytes: 64 * 1_024 * 1_024,
-            stall_timeout: Duration::from_secs(120),
-            system: Arc::new(RealSystem),
+            directory,
+            cache_bytes,
+            chunk_cache_bytes,
+            index_run_events: run_events,
+            free_bytes_min,
+            ballast_bytes,
+            stall_timeout,
+            system,
         }
     }
 }

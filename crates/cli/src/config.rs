@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     /// Cache of the engine, like 384MiB [default: 384MiB]
     #[arg(long, env = "ICECORE_SLED_CACHE_BYTES", value_name = "SIZE")]
     sled_cache_bytes: Option<ByteSize>,
-    /// Cache of events that were read [default: 64MiB]
+    /// Cache of events that were read [default: 16MiB]
     #[arg(long, env = "ICECORE_CHUNK_CACHE_BYTES", value_name = "SIZE")]
     chunk_cache_bytes: Option<ByteSize>,
     /// Events after which a run of the index is written; until then their index is in memory
@@ -358,6 +358,34 @@ mod tests {
         assert_eq!(config.server.shutdown_timeout, Duration::from_millis(250));
         assert_eq!(config.server.store.id_window_events, 524_288);
         assert_eq!(config.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn the_help_tells_the_defaults_that_the_engine_has() {
+        use clap::CommandFactory;
+        let Engine::Sled {
+            cache_bytes,
+            chunk_cache_bytes,
+            index_run_events,
+            ..
+        } = Engine::sled("d")
+        else {
+            panic!("not sled");
+        };
+        let help = crate::args::Cli::command()
+            .find_subcommand_mut("serve")
+            .unwrap()
+            .render_long_help()
+            .to_string();
+        let default_of = |flag: &str| {
+            let (_, rest) = help.split_once(&format!("--{flag} ")).unwrap();
+            let (_, default) = rest.split_once("[default: ").unwrap();
+            default.split_once(']').unwrap().0.to_owned()
+        };
+        let size = |bytes: usize| ByteSize(bytes as u64).to_string();
+        assert_eq!(default_of("sled-cache-bytes"), size(cache_bytes));
+        assert_eq!(default_of("chunk-cache-bytes"), size(chunk_cache_bytes));
+        assert_eq!(default_of("index-run-events"), index_run_events.to_string());
     }
 
     #[test]

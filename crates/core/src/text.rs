@@ -11,6 +11,13 @@ macro_rules! text {
                 &self.0
             }
 
+            /// The same text in memory of its own, for what is kept for long: a text points into the
+            /// buffer that it came in and keeps all of it alive.
+            #[must_use]
+            pub fn detached(&self) -> Self {
+                Self(ByteString::from(self.as_str()))
+            }
+
             /// The same text at the end of `memory`.
             #[allow(dead_code)] // Not every text is part of an append.
             pub(crate) fn copied_into(&self, memory: &mut bytes::BytesMut) -> Self {

@@ -273,7 +273,7 @@ impl Ledger {
         }
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         for (base, record) in records {
-            states.put(base, record);
+            states.put(&base, record);
         }
         self.recent.push(events.clone());
     }

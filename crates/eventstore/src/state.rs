@@ -138,14 +138,15 @@ impl StateCache {
     }
 
     /// Takes in the record of a [`base`] stream as it is from now on.
-    pub(crate) fn put(&mut self, base: StreamName, record: StreamRecord) {
-        if let Some(young) = self.young.get_mut(&base) {
+    pub(crate) fn put(&mut self, base: &StreamName, record: StreamRecord) {
+        if let Some(young) = self.young.get_mut(base) {
             *young = record;
             return;
         }
-        self.old.remove(&base);
+        let known = self.old.remove_entry(base);
+        let name = known.map_or_else(|| base.detached(), |(name, _)| name);
         self.make_room();
-        self.young.insert(base, record);
+        self.young.insert(name, record);
     }
 
     /// Forgets everything; whatever was decided up to `position` may be missing in older reads.
@@ -190,7 +191,7 @@ mod tests {
         let mut cache = StateCache::new(4);
         let name = |n: u64| StreamName::new(format!("s-{n}")).unwrap();
         for n in 1..=6 {
-            cache.put(name(n), record(n));
+            cache.put(&name(n), record(n));
         }
         assert_eq!(cache.get(&name(1)), None);
         assert_eq!(cache.get(&name(6)), Some(&record(6)));
@@ -198,13 +199,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_does_not_keep_the_message_alive_that_it_came_in() {
+        let message = bytes::Bytes::from(vec![b'a'; 64 * 1_024]);
+        let slice = bytestring::ByteString::try_from(message.slice(..8)).unwrap();
+        let mut cache = StateCache::new(4);
+        cache.put(&StreamName::new(slice).unwrap(), record(1));
+        assert!(message.is_unique(), "somebody still holds the message");
+        assert_eq!(
+            cache.get(&StreamName::new("aaaaaaaa").unwrap()),
+            Some(&record(1))
+        );
+    }
+
+    #[test]
     fn what_is_used_survives() {
         let mut cache = StateCache::new(4);
         let name = |n: u64| StreamName::new(format!("s-{n}")).unwrap();
         for n in 1..=20 {
-            cache.put(name(n), record(n));
+            cache.put(&name(n), record(n));
             assert!(cache.get(&name(1)).is_some(), "it was in use all the time");
-            cache.put(name(1), record(1));
+            cache.put(&name(1), record(1));
         }
     }
 }

@@ -56,7 +56,7 @@ impl SledConfig {
             directory: directory.into(),
             new_store_id,
             cache_bytes: 384 * MIB,
-            chunk_cache_bytes: 64 * MIB,
+            chunk_cache_bytes: 16 * MIB,
             segment_bytes: 8 * MIB,
             chunk_bytes: 8 * KIB,
             open_chunk_bytes: 2 * KIB,

@@ -26,6 +26,7 @@ mod ballast;
 mod barrier;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod brief;
 mod budget;
 mod check;
 mod chunk;

@@ -14,6 +14,12 @@ use std::sync::Arc;
 /// Events that may be answered from memory on the caller's thread.
 const INLINE_EVENTS_MAX: usize = 256;
 
+/// Chunks that a brief read takes from the disk.
+const BRIEF_CHUNKS_MAX: usize = 16;
+
+/// Streams whose ends a brief read looks up.
+const BRIEF_STREAMS_MAX: usize = 8;
+
 /// Events that a page makes room for before it knows how many there are.
 const RESERVED_EVENTS_MAX: usize = 1_024;
 
@@ -22,6 +28,8 @@ const RESERVED_EVENTS_MAX: usize = 1_024;
 pub(crate) enum Access {
     /// Only what is in memory, and not too much of it.
     Memory,
+    /// As [`Self::Memory`], and a few chunks and index blocks from the disk; it blocks for a moment.
+    Brief,
     /// Everywhere; it blocks.
     Disk,
 }
@@ -160,7 +168,12 @@ pub(crate) fn tails(
     access: Access,
     streams: &[StreamName],
 ) -> Result<Vec<Option<StreamTail>>, Miss> {
-    if access == Access::Memory && streams.len() > INLINE_EVENTS_MAX {
+    let most = match access {
+        Access::Memory => INLINE_EVENTS_MAX,
+        Access::Brief => BRIEF_STREAMS_MAX,
+        Access::Disk => usize::MAX,
+    };
+    if streams.len() > most {
         return Err(Miss::NotResident);
     }
     let last = store.log.last();
@@ -193,7 +206,7 @@ fn last_posting(
 }
 
 fn find(store: &Store, access: Access, query: &Query<'_>) -> Result<Vec<Posting>, Miss> {
-    let reader = (access == Access::Disk).then(|| store.run_reader());
+    let reader = (access != Access::Memory).then(|| store.run_reader());
     store.index.find(reader, query)
 }
 
@@ -236,20 +249,21 @@ fn collect(
     let mut bytes = 0;
     let mut chunk: Option<Arc<Chunk>> = None;
     let mut end = true;
+    let mut loaded = 0;
     for (looked_at, position) in positions.enumerate() {
         if events.len() >= limit.events.max(1) {
             end = false;
             break;
         }
-        if access == Access::Memory && looked_at > INLINE_EVENTS_MAX {
+        if access != Access::Disk && looked_at > INLINE_EVENTS_MAX {
             return Err(Miss::NotResident);
         }
-        let current = match chunk.take().filter(|chunk| chunk.contains(position)) {
-            Some(chunk) => chunk,
-            None if access == Access::Memory => {
-                store.log.resident(position).ok_or(Miss::NotResident)?
-            }
-            None => store.log.load(&store.engine, position, keep)?,
+        let held = chunk.take().filter(|chunk| chunk.contains(position));
+        let current = if let Some(chunk) = held {
+            chunk
+        } else {
+            loaded += 1;
+            chunk_of(store, access, keep, position, loaded)?
         };
         let event = current
             .event(position)
@@ -270,6 +284,21 @@ fn collect(
         store.log.remember(chunk);
     }
     Ok(Collected { events, end })
+}
+
+/// The chunk of a position, the `nth` of its read, from 1.
+fn chunk_of(
+    store: &Store,
+    access: Access,
+    keep: Keep,
+    position: u64,
+    nth: usize,
+) -> Result<Arc<Chunk>, Miss> {
+    let brief = access == Access::Brief && nth <= BRIEF_CHUNKS_MAX;
+    if brief || access == Access::Disk {
+        return Ok(store.log.load(&store.engine, position, keep)?);
+    }
+    store.log.resident(position).ok_or(Miss::NotResident)
 }
 
 /// Finishes a page that counts in positions.

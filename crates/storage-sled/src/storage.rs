@@ -26,6 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Groups that may wait for the writing thread.
@@ -127,10 +128,9 @@ impl SledStorage {
             .ok_or_else(|| Error::unavailable("the store is closed"))
     }
 
-    /// Answers from memory, or else on a blocking thread with one of the permits.
-    async fn read<T: Send + 'static>(
+    /// Answers from memory, or else on a blocking thread.
+    async fn scan<T: Send + 'static>(
         &self,
-        permits: fn(&Store) -> &Arc<Semaphore>,
         read: impl Fn(&Store, Access) -> Result<T, Miss> + Send + 'static,
     ) -> Result<T> {
         let store = self.opened()?.store;
@@ -138,10 +138,28 @@ impl SledStorage {
             Err(Miss::NotResident) => {}
             other => return finish(other),
         }
-        blocking(store, permits, move |store| {
-            finish(read(store, Access::Disk))
-        })
-        .await
+        let read = move |store: &Store| finish(read(store, Access::Disk));
+        blocking(store, |store| &store.scans, read).await
+    }
+
+    /// Answers at once what is in memory or takes a few reads of the disk, and everything else on a
+    /// blocking thread.
+    async fn look_up<T: Send + 'static>(
+        &self,
+        read: impl Fn(&Store, Access) -> Result<T, Miss> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.opened()?.store;
+        let brief = store
+            .brief_reads
+            .begin(Handle::current().metrics().num_workers());
+        let access = brief.as_ref().map_or(Access::Memory, |_| Access::Brief);
+        match caught(|| read(&store, access)) {
+            Err(Miss::NotResident) => {}
+            other => return finish(other),
+        }
+        drop(brief);
+        let read = move |store: &Store| finish(read(store, Access::Disk));
+        blocking(store, |store| &store.lookups, read).await
     }
 
     /// As if the disk had failed.
@@ -221,7 +239,7 @@ fn finish<T>(outcome: Result<T, Miss>) -> Result<T> {
     })
 }
 
-/// Runs work on a blocking thread. A panic there means damaged data for this call alone.
+/// Runs work on a blocking thread.
 async fn blocking<T: Send + 'static>(
     store: Arc<Store>,
     permits: fn(&Store) -> &Arc<Semaphore>,
@@ -232,11 +250,16 @@ async fn blocking<T: Send + 'static>(
     let task = tokio::task::spawn_blocking(move || {
         // Both are let go of when the work ends, also if nobody waits for it any more.
         let _permit = permit;
-        catch_unwind(AssertUnwindSafe(|| work(&store)))
-            .unwrap_or_else(|_| Err(Error::corrupted("the database panicked during a read")))
+        caught(|| work(&store))
     });
     task.await
         .unwrap_or_else(|_| Err(Error::unavailable("the server is shutting down")))
+}
+
+/// A panic of the database means damaged data for this call alone.
+fn caught<T, E: From<Error>>(read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(Error::corrupted("the database panicked during a read").into()))
 }
 
 #[async_trait]
@@ -284,11 +307,8 @@ impl Storage for SledStorage {
         direction: Direction,
         limit: PageLimit,
     ) -> Result<Page> {
-        self.read(
-            |store| &store.scans,
-            move |store, access| read::all(store, access, from, direction, limit),
-        )
-        .await
+        self.scan(move |store, access| read::all(store, access, from, direction, limit))
+            .await
     }
 
     async fn read_stream(
@@ -299,10 +319,9 @@ impl Storage for SledStorage {
         limit: PageLimit,
     ) -> Result<Page<Revision>> {
         let stream = stream.clone();
-        self.read(
-            |store| &store.lookups,
-            move |store, access| read::stream(store, access, &stream, from, direction, limit),
-        )
+        self.look_up(move |store, access| {
+            read::stream(store, access, &stream, from, direction, limit)
+        })
         .await
     }
 
@@ -314,20 +333,14 @@ impl Storage for SledStorage {
         limit: PageLimit,
     ) -> Result<Page> {
         let term = term.clone();
-        self.read(
-            |store| &store.lookups,
-            move |store, access| read::term(store, access, &term, from, direction, limit),
-        )
-        .await
+        self.look_up(move |store, access| read::term(store, access, &term, from, direction, limit))
+            .await
     }
 
     async fn stream_tails(&self, streams: &[StreamName]) -> Result<Vec<Option<StreamTail>>> {
         let streams = streams.to_vec();
-        self.read(
-            |store| &store.lookups,
-            move |store, access| read::tails(store, access, &streams),
-        )
-        .await
+        self.look_up(move |store, access| read::tails(store, access, &streams))
+            .await
     }
 
     async fn stream_names(

@@ -2,6 +2,7 @@
 
 use crate::ballast::Ballast;
 use crate::barrier::Barrier;
+use crate::brief::BriefReads;
 use crate::config::{SledConfig, value_bytes_max};
 use crate::directory::DataDirectory;
 use crate::engine::Engine;
@@ -39,6 +40,8 @@ pub(crate) struct Store {
     pub(crate) commit_micros: AtomicU64,
     /// Long scans on blocking threads.
     pub(crate) scans: Arc<Semaphore>,
+    /// Other reads, which may block the threads of the runtime for a moment.
+    pub(crate) brief_reads: BriefReads,
     /// Other reads on blocking threads.
     pub(crate) lookups: Arc<Semaphore>,
     /// Removal and compaction, which must not keep readers waiting.
@@ -89,6 +92,7 @@ impl Store {
             commits: AtomicU64::new(0),
             commit_micros: AtomicU64::new(0),
             scans: Arc::new(Semaphore::new((cores / 2).max(1))),
+            brief_reads: BriefReads::default(),
             lookups: Arc::new(Semaphore::new(4 * cores)),
             removals: Arc::new(Semaphore::new(1)),
             room,

@@ -1,5 +1,5 @@
-//! Plain HTTP on the same port: health for orchestrators, metrics for Prometheus, and a plain word
-//! for those who come to a gRPC path without gRPC.
+//! Plain HTTP on the same port: health for orchestrators, metrics for Prometheus, what KurrentDB's tools
+//! ask of a node, and a plain word for those who come to a gRPC path without gRPC.
 
 use crate::metrics;
 use axum::Router;
@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
 use icecore_eventstore::EventStore;
+use icecore_kurrent::Kurrent;
 use icecore_storage::Health;
+use serde_json::Value;
 use tower_http::classify::{GrpcErrorsAsFailures, SharedClassifier};
 use tower_http::trace::{DefaultOnEos, DefaultOnFailure, DefaultOnResponse, TraceLayer};
 use tracing::{Level, Span};
@@ -16,12 +18,14 @@ use tracing::{Level, Span};
 /// The content type of the `OpenMetrics` text format.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// `/health/live`, `/health/ready` and `/metrics`.
+/// `/health/live`, `/health/ready`, `/metrics`, and for KurrentDB's tools `/gossip` and `/info`.
 pub(crate) fn routes(store: EventStore) -> Router {
     Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/gossip", get(gossip))
+        .route("/info", get(info))
         .fallback(nothing_here)
         .with_state(store)
 }
@@ -58,10 +62,26 @@ async fn metrics(State(store): State<EventStore>) -> Response {
     }
 }
 
+/// The one node that there is, where the client came to.
+async fn gossip(State(store): State<EventStore>, request: Request) -> impl IntoResponse {
+    json(&icecore_kurrent::gossip_document(&store, &request))
+}
+
+/// What the server is, for tools that ask for a version before they go on.
+async fn info() -> impl IntoResponse {
+    json(&icecore_kurrent::info_document())
+}
+
+fn json(document: &Value) -> impl IntoResponse + use<> {
+    let content_type = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, content_type)], document.to_string())
+}
+
 /// Answers requests that no route took.
 async fn nothing_here(request: Request) -> Response {
     let path = request.uri().path();
-    let is_method = path.starts_with("/icecore.v1.") || path.starts_with("/grpc.");
+    let is_ours = path.starts_with("/icecore.v1.") || path.starts_with("/grpc.");
+    let is_method = is_ours || Kurrent::serves(path);
     if is_method {
         let text = format!(
             "{path} is a gRPC method: call it over HTTP/2 with content-type application/grpc\n"

@@ -16,6 +16,8 @@ pub mod event_types {
     pub const STREAM_DELETED: &str = "$streamDeleted";
     /// The metadata of `s`, an event of `$$s`.
     pub const METADATA: &str = "$metadata";
+    /// A link to an event of another stream, which its data names as `revision@stream`.
+    pub const LINK: &str = "$>";
     /// An event is erased by the act that this event is; in [`super::system_streams::ERASURES`].
     pub const EVENT_ERASED: &str = "$eventErased";
     /// The erasure before it has reached log and indexes.

@@ -312,11 +312,13 @@ impl EventStore {
         &self.inner.requests
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
+    /// What time it is by the store's clock.
+    pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }
 
-    pub(crate) fn next_id(&self) -> uuid::Uuid {
+    /// An id that nobody has yet.
+    pub fn next_id(&self) -> uuid::Uuid {
         self.inner.ids.next()
     }
 

@@ -52,12 +52,27 @@ impl EventStore {
         &self,
         subscribe: Subscribe,
     ) -> impl Stream<Item = Result<Delivery>> + Send + 'static {
-        let phase = Phase::Begin(self.clone(), Box::new(subscribe));
+        self.deliver_every(self.config().checkpoint_events, subscribe)
+    }
+
+    /// As [`Self::deliver`], with a checkpoint after so many events that were looked at and did not
+    /// match.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::subscribe`].
+    pub fn deliver_every(
+        &self,
+        checkpoint_events: u64,
+        subscribe: Subscribe,
+    ) -> impl Stream<Item = Result<Delivery>> + Send + 'static {
+        let phase = Phase::Begin(self.clone(), checkpoint_events, Box::new(subscribe));
         try_unfold(phase, |phase| async move {
             match phase {
-                Phase::Begin(store, subscribe) => {
+                Phase::Begin(store, checkpoint_events, subscribe) => {
                     let store_id = store.store_id();
-                    let subscription = Box::new(Subscription::begin(store, *subscribe).await?);
+                    let subscription = Subscription::begin(store, checkpoint_events, *subscribe);
+                    let subscription = Box::new(subscription.await?);
                     let confirmed = SubscriptionMessage::Confirmed { store_id };
                     Ok(Some((
                         Delivery::Own(confirmed),
@@ -74,7 +89,7 @@ impl EventStore {
 }
 
 enum Phase {
-    Begin(EventStore, Box<Subscribe>),
+    Begin(EventStore, u64, Box<Subscribe>),
     Following(Box<Subscription>),
 }
 
@@ -89,6 +104,8 @@ struct Subscription {
     said_caught_up: bool,
     /// The last position that the subscriber has heard of, by event or by checkpoint.
     reported: Position,
+    /// Events that are looked at between two checkpoints, at least.
+    checkpoint_events: u64,
     last_position: watch::Receiver<Position>,
     stopping: watch::Receiver<bool>,
     place: Subscriber,
@@ -132,7 +149,11 @@ enum CatchUp {
 }
 
 impl Subscription {
-    async fn begin(store: EventStore, subscribe: Subscribe) -> Result<Self> {
+    async fn begin(
+        store: EventStore,
+        checkpoint_events: u64,
+        subscribe: Subscribe,
+    ) -> Result<Self> {
         subscribe.check()?;
         let actual = store.store_id();
         if let Some(expected) = subscribe.store_id.filter(|expected| *expected != actual) {
@@ -171,6 +192,7 @@ impl Subscription {
             catching_up: None,
             said_caught_up: false,
             reported: next.previous(),
+            checkpoint_events,
             last_position: store.watch_last_position(),
             stopping: store.watch_stopping(),
             place: Subscribers::enter(store.subscribers(), next)?,
@@ -209,7 +231,7 @@ impl Subscription {
                 continue;
             }
             let looked_at = self.next.previous();
-            if looked_at.get() - self.reported.get() >= self.store.config().checkpoint_events {
+            if looked_at.get() - self.reported.get() >= self.checkpoint_events {
                 self.reported = looked_at;
                 let checkpoint = SubscriptionMessage::Checkpoint(looked_at);
                 return Ok(Delivery::Own(checkpoint));

@@ -1,5 +1,5 @@
 //! Back-pressure before memory is used: the body of a call is read on only when there is room for the
-//! message that begins. Each message of `icecore.v1` passes here as bytes; the size stands in front of
+//! message that begins. Each message passes here as bytes; the size stands in front of
 //! it (gRPC's five-byte prefix: a flag and a big-endian length).
 //!
 //! Room is taken for appends and imports, and kept until they are answered. Small ones have some room
@@ -10,12 +10,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use icecore_core::Error;
 use icecore_core::limits::MESSAGE_BYTES_MAX;
-use icecore_eventstore::Room;
+use icecore_eventstore::Admitted;
 use icecore_wire::status;
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,39 +33,15 @@ const SMALL_MESSAGE_BYTES_MAX: usize = 64 * 1_024;
 const SMALL_ROOM_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// Calls whose messages need room.
-const APPENDING: [&str; 3] = [
+const APPENDING: [&str; 7] = [
     "/icecore.v1.Streams/Append",
     "/icecore.v1.Streams/AppendSession",
     "/icecore.v1.Operations/Import",
+    "/event_store.client.streams.Streams/Append",
+    "/event_store.client.streams.Streams/BatchAppend",
+    "/kurrentdb.protocol.v2.streams.StreamsService/AppendSession",
+    "/kurrentdb.protocol.v2.streams.StreamsService/AppendRecords",
 ];
-
-/// Room that the messages of a call have taken, in their order. A handler takes the room of each
-/// message and drops it when the message is answered; what nobody took goes with the call.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Admitted(Arc<Mutex<VecDeque<OwnedSemaphorePermit>>>);
-
-impl Admitted {
-    /// What a call with one message has taken.
-    pub(crate) fn room_of<T>(request: &tonic::Request<T>) -> Room {
-        let admitted = request.extensions().get::<Self>();
-        admitted.and_then(Self::take).into_iter().collect()
-    }
-
-    /// The room of the next message.
-    pub(crate) fn take(&self) -> Option<OwnedSemaphorePermit> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-    }
-
-    fn put(&self, permit: OwnedSemaphorePermit) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(permit);
-    }
-}
 
 /// Puts [`AdmissionBody`] around request bodies.
 #[derive(Clone, Debug)]

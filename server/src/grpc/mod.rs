@@ -13,7 +13,8 @@ use crate::config::Config;
 use admission::{Admission, AdmissionLayer};
 use futures::future::BoxFuture;
 use icecore_core::limits::MESSAGE_BYTES_MAX;
-use icecore_eventstore::EventStore;
+use icecore_eventstore::{Admitted, EventStore, Room};
+use icecore_kurrent::Kurrent;
 use icecore_wire::FILE_DESCRIPTOR_SET;
 use icecore_wire::proto::maintenance_server::MaintenanceServer;
 use icecore_wire::proto::operations_server::OperationsServer;
@@ -34,13 +35,21 @@ const HEALTH_NAMES: [&str; 4] = [
     "icecore.v1.Maintenance",
 ];
 
+/// What a call with one message has taken.
+fn room_of<T>(request: &tonic::Request<T>) -> Room {
+    let admitted = request.extensions().get::<Admitted>();
+    admitted.map(Admitted::room).unwrap_or_default()
+}
+
 /// All services behind the admission of messages.
 pub(crate) type Grpc = Admission<Services>;
 
-/// The services. The one that is called most comes first; the others are found by a table.
+/// The services. The one that is called most comes first, then those of KurrentDB's clients; the others
+/// are found by a table.
 #[derive(Clone)]
 pub(crate) struct Services {
     streams: StreamsServer<streams::StreamsService>,
+    kurrent: Kurrent,
     others: Routes,
 }
 
@@ -59,6 +68,8 @@ impl Service<http::Request<GrpcBody>> for Services {
         let method = path.and_then(|path| path.strip_prefix(STREAMS_NAME));
         if method.is_some_and(|method| method.starts_with('/')) {
             self.streams.call(request)
+        } else if Kurrent::serves(request.uri().path()) {
+            self.kurrent.call(request)
         } else {
             Box::pin(self.others.call(request))
         }
@@ -91,14 +102,19 @@ pub(crate) async fn services(store: &EventStore, config: &Config) -> (Grpc, Heal
         .add_service(v1.expect(why))
         .add_service(v1alpha.expect(why));
     let admission = AdmissionLayer::new(store.admission(), config);
-    let others = routes.prepare();
-    (admission.layer(Services { streams, others }), switch)
+    let services = Services {
+        streams,
+        kurrent: Kurrent::new(store, config.message_timeout),
+        others: routes.prepare(),
+    };
+    (admission.layer(services), switch)
 }
 
 /// Lets tools like grpcurl ask what there is to call.
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(icecore_kurrent::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 

@@ -1,6 +1,6 @@
 //! `icecore.v1.Operations`: decode, call, encode. No rule lives here.
 
-use crate::grpc::admission::Admitted;
+use crate::grpc::room_of;
 use crate::process;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -39,7 +39,7 @@ impl Operations for OperationsService {
         &self,
         request: Request<proto::ImportRequest>,
     ) -> Result<Response<proto::ImportResponse>, Status> {
-        let room = Admitted::room_of(&request);
+        let room = room_of(&request);
         let append = Append::try_from(request.into_inner()).map_err(status::from_error)?;
         let imported = self
             .store

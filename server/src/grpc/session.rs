@@ -6,10 +6,9 @@
 //! does not read its answers holds up nobody: when its answers fill their queue, its next appends are
 //! not received any more.
 
-use crate::grpc::admission::Admitted;
 use futures::{Stream, StreamExt};
 use icecore_core::{Appended, Error, Result};
-use icecore_eventstore::{EventStore, Room};
+use icecore_eventstore::{Admitted, EventStore, Room};
 use icecore_wire::proto::{AppendSessionRequest, AppendSessionResponse};
 use icecore_wire::{SessionAppend, SessionDecoder, session_response, status};
 use std::time::Duration;

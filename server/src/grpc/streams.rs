@@ -1,11 +1,10 @@
 //! `icecore.v1.Streams`: decode, call, encode. No rule lives here.
 
-use crate::grpc::admission::Admitted;
-use crate::grpc::session;
+use crate::grpc::{room_of, session};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use icecore_core::{Append, ListStreams, Read, StreamName, Subscribe};
-use icecore_eventstore::EventStore;
+use icecore_eventstore::{Admitted, EventStore};
 use icecore_wire::proto::streams_server::Streams;
 use icecore_wire::{
     CategoryPage, Delete, Encoded, ListCategories, ReadMessage, SetStreamMetadata, Truncate,
@@ -44,7 +43,7 @@ impl Streams for StreamsService {
         &self,
         request: Request<proto::AppendRequest>,
     ) -> Result<Response<proto::AppendResponse>, Status> {
-        let room = Admitted::room_of(&request);
+        let room = room_of(&request);
         let append = Append::try_from(request.into_inner()).map_err(status::from_error)?;
         let missed_limit = append.missed_limit();
         let outcome = match self.store.submit(append, room).await {

@@ -44,7 +44,7 @@ const DRAWING: &[Crate] = &[
     arrows("wire", &[], &[]),
     arrows("storage-sled", &["storage"], &["storage", "storage-sled"]),
     arrows("eventstore", &["storage"], &["model", "storage"]),
-    arrows("kurrent", &["eventstore"], &[]),
+    arrows("kurrent", &["eventstore"], &["storage"]),
     // `engine.rs` picks the engine, and the health that engines tell is said by HTTP.
     arrows(
         "server",

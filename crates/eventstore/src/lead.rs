@@ -6,6 +6,7 @@ use crate::config::StoreConfig;
 use crate::ledger::Ledger;
 use crate::state::StateCache;
 use crate::window::IdWindow;
+use futures::future::BoxFuture;
 use icecore_core::{Direction, Error, Page, PageLimit, Position, RecordedEvent, Result, Timestamp};
 use icecore_storage::{Lease, Storage};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,14 @@ pub(crate) struct Leadership {
     id_window_events: usize,
     id_window_bytes: usize,
     id_window_read_bytes: usize,
+}
+
+/// What the new writer has.
+pub(crate) struct Led {
+    pub(crate) lease: Lease,
+    /// Where the store ends.
+    pub(crate) last: Position,
+    pub(crate) ledger: BoxFuture<'static, Result<Ledger>>,
 }
 
 impl Leadership {
@@ -47,24 +56,33 @@ impl Leadership {
         Arc::clone(&self.storage)
     }
 
-    /// Takes the lease and reads the newest events.
-    pub(crate) async fn lead(&self) -> Result<(Lease, Ledger)> {
+    /// Takes the lease. Readers are served from here on; appends wait for the ledger.
+    pub(crate) async fn lead(&self) -> Result<Led> {
         let lease = self.storage.lead().await?;
         let last = *self.storage.last_position().borrow();
         self.states
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear(last);
+        let ledger = Box::pin(self.clone().ledger(last));
+        Ok(Led {
+            lease,
+            last,
+            ledger,
+        })
+    }
+
+    /// Reads the newest events, which the ledger needs for its first decision.
+    async fn ledger(self, last: Position) -> Result<Ledger> {
         let (window, last_recorded_at) = self.read_newest(last).await?;
-        let ledger = Ledger::new(
+        Ok(Ledger::new(
             self.storage.store_id(),
-            self.clock.clone(),
-            self.ids.clone(),
-            Arc::clone(&self.states),
+            self.clock,
+            self.ids,
+            self.states,
             window,
             (last, last_recorded_at),
-        );
-        Ok((lease, ledger))
+        ))
     }
 
     /// The ids of the newest events, and when the last one was recorded: the next one may not be

@@ -4,7 +4,7 @@
 use crate::clock::{Clock, Ids};
 use crate::config::StoreConfig;
 use crate::keeper::keep;
-use crate::lead::Leadership;
+use crate::lead::{Leadership, Led};
 use crate::maintenance::Maintenance;
 use crate::metadata::StreamMetadata;
 use crate::metrics::Metrics;
@@ -81,8 +81,12 @@ impl EventStore {
         ids: Ids,
     ) -> Result<Self> {
         let leadership = Leadership::new(Arc::clone(&storage), clock.clone(), ids.clone(), &config);
-        let (lease, ledger) = leadership.lead().await?;
-        let ring = Arc::new(Ring::new(config.ring_bytes, ledger.last()));
+        let Led {
+            lease,
+            last,
+            ledger,
+        } = leadership.lead().await?;
+        let ring = Arc::new(Ring::new(config.ring_bytes, last));
         let metrics = Arc::new(Metrics::default());
         let (requests, waiting) = mpsc::channel(config.queue_appends.max(1));
         let (stopping, stop) = watch::channel(false);
@@ -93,7 +97,6 @@ impl EventStore {
         let writer = Writer {
             leadership,
             lease,
-            ledger,
             ring: Arc::clone(&ring),
             config: config.clone(),
             metrics: Arc::clone(&metrics),
@@ -124,7 +127,7 @@ impl EventStore {
             maintenance: Maintenance::default(),
             tree: AsyncMutex::default(),
             failed,
-            writer: AsyncMutex::new(Some(tokio::spawn(writer.run()))),
+            writer: AsyncMutex::new(Some(tokio::spawn(writer.run(ledger)))),
         };
         let store = Self {
             inner: Arc::new(inner),

@@ -12,6 +12,7 @@ use crate::request::{Answer, Request};
 use crate::ring::Ring;
 use crate::room::Room;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use icecore_core::{Error, Position, RecordedEvent, SharedEvents};
 use icecore_storage::{Committed, Lease, NumberedAppend};
 use std::future::Future;
@@ -26,7 +27,6 @@ pub(crate) struct Writer {
     pub(crate) leadership: Leadership,
     /// The lease, and its changes for those who take something out of the storage.
     pub(crate) lease: watch::Sender<Arc<Lease>>,
-    pub(crate) ledger: Ledger,
     pub(crate) ring: Arc<Ring>,
     pub(crate) config: StoreConfig,
     pub(crate) metrics: Arc<Metrics>,
@@ -86,35 +86,37 @@ struct InFlight {
 impl Writer {
     /// Works until it is told to stop and everything is answered, or until the storage takes no
     /// more. A panic is a failure like that.
-    pub(crate) async fn run(mut self) {
-        match AssertUnwindSafe(self.work()).catch_unwind().await {
+    pub(crate) async fn run(mut self, ledger: BoxFuture<'static, Result<Ledger, Error>>) {
+        match AssertUnwindSafe(self.work(ledger)).catch_unwind().await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.give_up(error).await,
             Err(_) => self.give_up(Error::internal("the writer panicked")).await,
         }
     }
 
-    async fn work(&mut self) -> Result<(), Error> {
-        while let Err(error) = self.lead_on().await {
+    async fn work(
+        &mut self,
+        mut ledger: BoxFuture<'static, Result<Ledger, Error>>,
+    ) -> Result<(), Error> {
+        while let Err(error) = self.lead_on(ledger.await?).await {
             tracing::warn!(%error, "a commit failed; leading again");
-            let led = self.leadership.lead().await;
-            let (lease, ledger) = led.map_err(|refused| {
+            let led = self.leadership.lead().await.map_err(|refused| {
                 tracing::debug!(%refused, "the storage gives no new lease");
                 error
             })?;
-            self.ring.restart(ledger.last());
-            self.lease.send_replace(Arc::new(lease));
-            self.ledger = ledger;
+            self.ring.restart(led.last);
+            self.lease.send_replace(Arc::new(led.lease));
+            ledger = led.ledger;
             self.leads.send_modify(|leads| *leads += 1);
         }
         Ok(())
     }
 
     /// Works until it is told to stop and everything is answered, or until a commit fails.
-    async fn lead_on(&mut self) -> Result<(), Error> {
+    async fn lead_on(&mut self, mut ledger: Ledger) -> Result<(), Error> {
         let mut group = Group::default();
         let mut in_flight: Option<InFlight> = None;
-        let mut durable = self.ledger.last();
+        let mut durable = ledger.last();
         let (mut open, mut stopping) = (true, false);
         while open || in_flight.is_some() || !group.is_empty() {
             if in_flight.is_none() && !group.is_empty() {
@@ -132,7 +134,7 @@ impl Writer {
                 }
                 request = self.requests.recv(), if open && group.has_room(&self.config) => {
                     match request {
-                        Some(request) => self.gather(request, &mut group),
+                        Some(request) => self.gather(request, &mut ledger, &mut group),
                         None => open = false,
                     }
                 }
@@ -146,11 +148,11 @@ impl Writer {
     }
 
     /// Decides what waits, as far as the group has room.
-    fn gather(&mut self, first: Request, group: &mut Group) {
-        self.decide(first, group);
+    fn gather(&mut self, first: Request, ledger: &mut Ledger, group: &mut Group) {
+        self.decide(first, ledger, group);
         while group.has_room(&self.config) {
             match self.requests.try_recv() {
-                Ok(request) => self.decide(request, group),
+                Ok(request) => self.decide(request, ledger, group),
                 Err(_) => break,
             }
         }
@@ -159,10 +161,10 @@ impl Writer {
             .set(i64::try_from(self.requests.len()).unwrap_or(i64::MAX));
     }
 
-    fn decide(&mut self, request: Request, group: &mut Group) {
+    fn decide(&self, request: Request, ledger: &mut Ledger, group: &mut Group) {
         let Request { submission, answer } = request;
         let storage = &self.leadership.storage;
-        match self.ledger.decide(&submission, || storage.admits_writes()) {
+        match ledger.decide(&submission, || storage.admits_writes()) {
             Decision::Write(events, written) => {
                 group.add(events);
                 group.answers.push(Waiting {

@@ -2,10 +2,11 @@
 
 use crate::support::{
     Any, NoStream, StreamExists, TestStore, append, append_to, condition, event, exact, name, open,
-    open_with, outcome, settle, typed,
+    open_with, outcome, reopen, settle, typed,
 };
 use icecore_core::{Append, AppendBuilder, Appended, DeleteKind, ExpectedRevision, Result};
 use icecore_eventstore::StoreConfig;
+use std::sync::Arc;
 
 /// A store that remembers the ids of so few events that almost every retry is late.
 async fn open_forgetful() -> TestStore {
@@ -349,4 +350,24 @@ async fn a_closed_stream_knows_no_retries() {
     store.delete(&name("s"), Any, closed).await.unwrap();
     check(&store, ("s", NoStream, &[1]), "deleted").await;
     check(&store, ("s", Any, &[1]), "deleted").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_serves_readers_before_it_knows_the_newest_ids_and_appends_wait_for_them() {
+    let store = open().await;
+    store.put("s", Any, &[1, 2]).await.unwrap();
+    let storage = Arc::clone(&store.storage);
+    drop(store);
+    storage.hold_newest();
+    let store = reopen(Arc::clone(&storage), StoreConfig::default()).await;
+    assert_eq!(store.revisions("s").await.unwrap(), [0, 1]);
+    let retry = tokio::spawn({
+        let store = store.store.clone();
+        async move { store.append(append("s", Any, &[1, 2])).await }
+    });
+    settle().await;
+    assert!(!retry.is_finished(), "without the ids it is no retry");
+    storage.release_newest();
+    assert_eq!(outcome(&retry.await.unwrap()), "ok 1@2");
+    assert_eq!(store.revisions("s").await.unwrap(), [0, 1]);
 }

@@ -230,6 +230,8 @@ pub(crate) enum Fault {
 pub(crate) struct FaultyStorage {
     memory: MemoryStorage,
     gate: Semaphore,
+    /// Reads of the newest events wait for a permit.
+    newest: Semaphore,
     faults: Mutex<VecDeque<Option<Fault>>>,
     refuses_leases: Mutex<bool>,
     full: Mutex<bool>,
@@ -246,6 +248,7 @@ impl FaultyStorage {
         Arc::new(Self {
             memory: MemoryStorage::new(StoreId::new(Uuid::from_u128(7))),
             gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
+            newest: Semaphore::new(1),
             faults: Mutex::default(),
             refuses_leases: Mutex::default(),
             full: Mutex::default(),
@@ -273,6 +276,15 @@ impl FaultyStorage {
     /// Commits no longer wait.
     pub(crate) fn release_all(&self) {
         self.gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    /// The newest events cannot be read before [`Self::release_newest`].
+    pub(crate) fn hold_newest(&self) {
+        self.newest.forget_permits(1);
+    }
+
+    pub(crate) fn release_newest(&self) {
+        self.newest.add_permits(1);
     }
 
     /// What the next commits do; `None` is a good one.
@@ -348,6 +360,9 @@ impl Storage for FaultyStorage {
     }
 
     async fn read_all(&self, from: Position, way: Direction, limit: PageLimit) -> Result<Page> {
+        if way == Direction::Backwards {
+            drop(self.newest.acquire().await.unwrap());
+        }
         self.memory.read_all(from, way, limit).await
     }
 

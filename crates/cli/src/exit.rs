@@ -1,7 +1,7 @@
 //! How a command ends: its exit code and what it says on standard error. This is the one place that
 //! knows which error is which code; scripts rely on them.
 
-use icecore_client::{Error, ExpectedRevision, Refusal, StreamState, Violation};
+use icecore_client::{Error, ExpectedRevision, GroupProblem, Refusal, StreamState, Violation};
 use std::process::ExitCode;
 
 /// Exit codes, as the README lists them.
@@ -70,6 +70,11 @@ fn code(error: &anyhow::Error) -> Code {
         Some(Error::InvalidArgument { .. }) => Code::Usage,
         Some(Error::Refused(_)) => Code::Refused,
         Some(Error::StreamNotFound { .. } | Error::StreamDeleted { .. }) => Code::NotFound,
+        Some(Error::Group { problem, .. }) => match problem {
+            GroupProblem::NotFound => Code::NotFound,
+            GroupProblem::Exists | GroupProblem::DeliveryLost => Code::Refused,
+            GroupProblem::Dropped { .. } => Code::Unreachable,
+        },
         Some(Error::Unreachable { .. } | Error::Unavailable { .. }) => Code::Unreachable,
         Some(
             Error::Exhausted { .. }
@@ -106,6 +111,11 @@ fn explain(error: &Error) -> String {
         }
         Error::Unavailable { .. } => format!("{error}\ntry again in a moment"),
         Error::StreamNotFound { .. } => format!("{error}\nsee what is there: icecore streams"),
+        Error::Group {
+            problem: GroupProblem::NotFound,
+            ..
+        } => format!("{error}\nsee what is there: icecore group list"),
+        Error::Group { .. } => error.to_string(),
         Error::StreamDeleted { .. } => format!("{error} for ever; choose another name"),
         // What is to be done is for the command to say.
         Error::OutcomeUnknown { reason } => {

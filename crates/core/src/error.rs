@@ -1,7 +1,7 @@
 //! The one error that every layer speaks. A variant exists only where a caller acts differently on
 //! it; how it travels over gRPC is `wire`'s to know.
 
-use crate::{Refusal, StoreId, StreamName};
+use crate::{GroupId, Refusal, StoreId, StreamName};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -38,6 +38,15 @@ pub enum Error {
     StreamDeleted {
         /// The stream.
         stream: StreamName,
+    },
+
+    /// A group cannot do this: what to do depends on the problem. Nothing was written.
+    #[error("group `{group}` {problem}")]
+    Group {
+        /// The group, as `stream::name`.
+        group: String,
+        /// What is wrong.
+        problem: GroupProblem,
     },
 
     /// The server cannot serve this now: try again. Nothing was written.
@@ -100,7 +109,36 @@ pub enum Error {
     },
 }
 
+/// Why a group cannot do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GroupProblem {
+    /// There is none of this name: create it.
+    #[error("does not exist")]
+    NotFound,
+    /// There is one of this name.
+    #[error("exists already")]
+    Exists,
+    /// The consumer was sent away: join again, unless that was its own wish.
+    #[error("dropped this consumer: {reason}")]
+    Dropped {
+        /// Why.
+        reason: String,
+    },
+    /// The events that an append finishes are not the consumer's any more: they timed out, were
+    /// answered, or went to another. Give up what was done for them; they are delivered again.
+    #[error("has taken back a delivery that the append finishes")]
+    DeliveryLost,
+}
+
 impl Error {
+    /// The group has this problem.
+    pub fn group(group: &GroupId, problem: GroupProblem) -> Self {
+        Self::Group {
+            group: group.to_string(),
+            problem,
+        }
+    }
+
     /// The argument `field` is wrong for `reason`.
     pub fn invalid(field: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
         Self::InvalidArgument {

@@ -22,6 +22,7 @@ mod error;
 mod event;
 mod expectation;
 mod filter;
+mod group;
 mod growing_tree;
 mod info;
 pub mod limits;
@@ -43,12 +44,17 @@ pub use append::{
 };
 pub use delivery::{Delivery, SharedEvents};
 pub use entry::{EntryContent, Hash, LogEntry, Mark, Salt, payload_hash};
-pub use error::{Error, Result};
+pub use error::{Error, GroupProblem, Result};
 pub use event::{
     ContentType, EventData, EventType, RecordedEvent, Tag, event_types, system_streams,
 };
 pub use expectation::{ExpectedRevision, Role, StreamState, Verdict};
 pub use filter::{Filter, NameMatch, SystemStreams};
+pub use group::{
+    Consume, ConsumerId, ConsumerInfo, ConsumerStrategy, DeliveryNumber, Finish, Group,
+    GroupDelivery, GroupId, GroupInfo, GroupName, GroupSettings, GroupStart, GroupStatus,
+    NackAction, ParkedEvent, ParkedPage, ParkedRange, Settled,
+};
 pub use growing_tree::GrowingTree;
 pub use info::{
     DeleteKind, Erased, Imported, ListStreams, ScavengeMode, ScavengePhase, ScavengeProgress,

@@ -55,3 +55,21 @@ pub const REGEX_BYTES_MAX: usize = 4_096;
 
 /// Most missed events that a refusal carries.
 pub const MISSED_EVENTS_MAX: usize = 1_000;
+
+/// Longest name of a group, in bytes of UTF-8 (inclusive).
+pub const GROUP_NAME_BYTES_MAX: usize = 512;
+
+/// Most groups in a store.
+pub const GROUPS_MAX: usize = 4_096;
+
+/// Largest buffer of a group, in events.
+pub const GROUP_BUFFER_MAX: u32 = 65_536;
+
+/// Most consumers of one group.
+pub const GROUP_CONSUMERS_MAX: usize = 1_024;
+
+/// Most events that one consumer of a group may have and not have answered.
+pub const GROUP_CONSUMER_BUFFER_MAX: u32 = 10_000;
+
+/// Most events that a group has parked; then it stops until some are replayed or discarded.
+pub const GROUP_PARKED_MAX: usize = 100_000;

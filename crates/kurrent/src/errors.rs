@@ -9,7 +9,7 @@ use crate::expectation::{last_number, number};
 use crate::proto::event_store::client as proto;
 use crate::proto::google::rpc;
 use icecore_core::limits::{APPEND_BYTES_MAX, EVENT_BYTES_MAX};
-use icecore_core::{Error, ExpectedRevision, StreamName, Violation, ViolationKind};
+use icecore_core::{Error, ExpectedRevision, GroupProblem, StreamName, Violation, ViolationKind};
 use prost::{Message, Name};
 use std::fmt::Write as _;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
@@ -66,6 +66,12 @@ pub(crate) fn status(error: Error) -> Status {
         },
         Error::StreamNotFound { .. } => Status::not_found(text),
         Error::StreamDeleted { stream } => deleted(&stream),
+        Error::Group { problem, .. } => match problem {
+            GroupProblem::NotFound => Status::not_found(text),
+            GroupProblem::Exists => Status::already_exists(text),
+            GroupProblem::Dropped { .. } => Status::cancelled(text),
+            GroupProblem::DeliveryLost => Status::failed_precondition(text),
+        },
         Error::Unavailable { .. } | Error::Unreachable { .. } => Status::unavailable(text),
         Error::Exhausted { .. } => Status::resource_exhausted(text),
         Error::OutcomeUnknown { .. } => Status::aborted(text),

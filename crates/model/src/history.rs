@@ -78,7 +78,8 @@ impl From<Result<Appended>> for Outcome {
                 Error::Unavailable { .. }
                 | Error::Exhausted { .. }
                 | Error::Corrupted { .. }
-                | Error::WrongStore { .. },
+                | Error::WrongStore { .. }
+                | Error::Group { .. },
             ) => Self::NotWritten,
             Err(
                 Error::OutcomeUnknown { .. } | Error::Unreachable { .. } | Error::Internal { .. },

@@ -7,9 +7,10 @@
 
 use crate::field::{InField, required, store_id_bytes, stored_stream, stream_bytes, text, uuid};
 use crate::proto::error_detail::Error as Detail;
+use crate::proto::group_error::Problem;
 use crate::{proto, refusal};
 use bytes::Bytes;
-use icecore_core::{Error, Refusal, Result, StoreId};
+use icecore_core::{Error, GroupProblem, Refusal, Result, StoreId};
 use prost::Message as _;
 use std::error::Error as _;
 use tonic::{Code, ConnectError, Status};
@@ -87,6 +88,12 @@ fn code(error: &Error) -> Code {
             Code::FailedPrecondition
         }
         Error::StreamNotFound { .. } => Code::NotFound,
+        Error::Group { problem, .. } => match problem {
+            GroupProblem::NotFound => Code::NotFound,
+            GroupProblem::Exists => Code::AlreadyExists,
+            GroupProblem::Dropped { .. } => Code::Aborted,
+            GroupProblem::DeliveryLost => Code::FailedPrecondition,
+        },
         Error::Unavailable { .. } | Error::Unreachable { .. } => Code::Unavailable,
         Error::Exhausted { .. } => Code::ResourceExhausted,
         Error::OutcomeUnknown { .. } => Code::Unknown,
@@ -111,6 +118,7 @@ pub(crate) fn to_detail(error: Error) -> proto::ErrorDetail {
         Error::StreamDeleted { stream } => Detail::StreamDeleted(proto::StreamDeleted {
             stream: stream_bytes(stream),
         }),
+        Error::Group { group, problem } => Detail::Group(group_detail(group, problem)),
         Error::Unavailable { reason } => Detail::Unavailable(proto::Unavailable {
             reason: fit(reason),
         }),
@@ -141,6 +149,20 @@ pub(crate) fn to_detail(error: Error) -> proto::ErrorDetail {
     }
 }
 
+fn group_detail(group: String, problem: GroupProblem) -> proto::GroupError {
+    let (problem, reason) = match problem {
+        GroupProblem::NotFound => (Problem::NotFound, String::new()),
+        GroupProblem::Exists => (Problem::Exists, String::new()),
+        GroupProblem::Dropped { reason } => (Problem::Dropped, reason),
+        GroupProblem::DeliveryLost => (Problem::DeliveryLost, String::new()),
+    };
+    proto::GroupError {
+        group: fit(group),
+        problem: problem.into(),
+        reason: fit(reason),
+    }
+}
+
 /// The error that a detail describes.
 ///
 /// # Errors
@@ -160,6 +182,19 @@ pub(crate) fn from_detail(detail: proto::ErrorDetail) -> Result<Error> {
         Detail::StreamDeleted(e) => Error::StreamDeleted {
             stream: stored_stream(e.stream)?,
         },
+        Detail::Group(e) => {
+            let problem = match e.problem() {
+                Problem::NotFound => GroupProblem::NotFound,
+                Problem::Exists => GroupProblem::Exists,
+                Problem::Dropped => GroupProblem::Dropped {
+                    reason: string(e.reason)?,
+                },
+                Problem::DeliveryLost => GroupProblem::DeliveryLost,
+                Problem::Unspecified => return Err(Error::invalid("problem", "is unknown")),
+            };
+            let group = string(e.group)?;
+            Error::Group { group, problem }
+        }
         Detail::Unavailable(e) => Error::unavailable(string(e.reason)?),
         Detail::Unreachable(e) => Error::Unreachable {
             server: string(e.server)?,

@@ -25,6 +25,11 @@ fn refused(violations: Vec<Violation>) -> Error {
     Error::Refused(Box::new(Refusal::new(violations, Some(Position::new(17)))))
 }
 
+fn group(problem: GroupProblem) -> Error {
+    let group = "orders::shipping".into();
+    Error::Group { group, problem }
+}
+
 /// One of each variant. The match has no wildcard, so a new variant does not compile until it has a
 /// place here too.
 fn every_variant() -> Vec<Error> {
@@ -38,6 +43,12 @@ fn every_variant() -> Vec<Error> {
         ]),
         Error::StreamNotFound { stream: order() },
         Error::StreamDeleted { stream: order() },
+        group(GroupProblem::NotFound),
+        group(GroupProblem::Exists),
+        group(GroupProblem::Dropped {
+            reason: "its settings were changed".into(),
+        }),
+        group(GroupProblem::DeliveryLost),
         Error::unavailable("shutting down"),
         Error::Unreachable {
             server: "http://127.0.0.1:1".into(),
@@ -60,6 +71,7 @@ fn every_variant() -> Vec<Error> {
             | Error::Refused(_)
             | Error::StreamNotFound { .. }
             | Error::StreamDeleted { .. }
+            | Error::Group { .. }
             | Error::Unavailable { .. }
             | Error::Unreachable { .. }
             | Error::Exhausted { .. }
@@ -102,6 +114,10 @@ fn codes_follow_the_table() {
         Code::InvalidArgument,
         Code::FailedPrecondition,
         Code::NotFound,
+        Code::FailedPrecondition,
+        Code::NotFound,
+        Code::AlreadyExists,
+        Code::Aborted,
         Code::FailedPrecondition,
         Code::Unavailable,
         Code::Unavailable,

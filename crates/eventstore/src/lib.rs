@@ -6,14 +6,16 @@
 //!
 //! An append: `append.rs` (the caller's task) -> `writer.rs` (the one task) -> `ledger.rs` (the
 //! decision) -> the storage. A read: `reader.rs` -> `scan.rs` -> the storage. A subscription is that
-//! walk and one loop, in `subscription.rs`. What is taken away: `erase.rs`, `scavenge.rs`. What shows
-//! that nothing else was: `tree.rs`.
+//! walk and one loop, in `subscription.rs`. Groups of persistent subscriptions stand on both, in
+//! `group.rs`. What is taken away: `erase.rs`, `scavenge.rs`. What shows that nothing else was:
+//! `tree.rs`.
 
 mod append;
 mod clock;
 mod condition;
 mod config;
 mod erase;
+mod group;
 mod keeper;
 mod lead;
 mod ledger;
@@ -46,6 +48,7 @@ mod writer;
 pub use append::PendingAppend;
 pub use clock::{Clock, Ids, ManualClock};
 pub use config::StoreConfig;
+pub use group::{GroupConsumer, GroupDeliveries};
 pub use links::Resolved;
 pub use metrics::Metrics;
 pub use room::{Admitted, Room};

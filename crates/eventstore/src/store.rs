@@ -3,6 +3,7 @@
 
 use crate::clock::{Clock, Ids};
 use crate::config::StoreConfig;
+use crate::group::Groups;
 use crate::keeper::keep;
 use crate::lead::{Leadership, Led};
 use crate::maintenance::Maintenance;
@@ -62,6 +63,7 @@ struct Inner {
     lease: watch::Receiver<Arc<Lease>>,
     maintenance: Maintenance,
     tree: AsyncMutex<Tree>,
+    groups: Groups,
     failed: watch::Receiver<Option<Error>>,
     subscribers: Arc<Subscribers>,
     /// `None` when the store is closed.
@@ -126,6 +128,7 @@ impl EventStore {
             lease: leases,
             maintenance: Maintenance::default(),
             tree: AsyncMutex::default(),
+            groups: Groups::default(),
             failed,
             writer: AsyncMutex::new(Some(tokio::spawn(writer.run(ledger)))),
         };
@@ -137,9 +140,10 @@ impl EventStore {
         Ok(store)
     }
 
-    /// Stops in order: takes no further append, makes durable and answers what was taken, ends the
-    /// subscriptions with `Unavailable`. Reads go on until [`Self::close`].
+    /// Stops in order: lets the groups write what they have to, takes no further append, makes durable
+    /// and answers what was taken, ends the subscriptions with `Unavailable`. Reads go on until [`Self::close`].
     pub async fn stop(&self) -> Result<()> {
+        self.stop_groups().await;
         self.inner.stopping.send_replace(true);
         let mut writer = self.inner.writer.lock().await;
         match writer.as_mut() {
@@ -253,6 +257,10 @@ impl EventStore {
 
     pub(crate) fn maintenance(&self) -> &Maintenance {
         &self.inner.maintenance
+    }
+
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.inner.groups
     }
 
     pub(crate) fn tree(&self) -> &AsyncMutex<Tree> {

@@ -9,6 +9,7 @@ mod erasure;
 mod expectations;
 mod failures;
 mod full;
+mod groups;
 mod idempotency;
 mod imports;
 mod model;

@@ -1,0 +1,109 @@
+//! A consumer's side of a group: what it gets, and how it answers.
+
+use super::command::{Answered, Command};
+use futures::Stream;
+use icecore_core::{
+    ConsumerId, DeliveryNumber, Error, GroupDelivery, GroupProblem, Result, Settled,
+};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
+
+/// Answers to deliveries. Clones answer for the same consumer.
+#[derive(Clone, Debug)]
+pub struct GroupConsumer {
+    pub(super) id: ConsumerId,
+    pub(super) group: String,
+    pub(super) commands: mpsc::Sender<Command>,
+}
+
+impl GroupConsumer {
+    /// Which consumer this is, as [`icecore_core::Finish`] names it.
+    pub fn id(&self) -> ConsumerId {
+        self.id
+    }
+
+    /// Answers deliveries. What the consumer does not have any more is left out without a word: it
+    /// timed out, or was answered.
+    ///
+    /// # Errors
+    ///
+    /// `Group` with `Dropped`, when the consumer is none of the group any more.
+    pub async fn settle(&self, deliveries: Vec<DeliveryNumber>, settled: Settled) -> Result<()> {
+        self.answer(Answered::Deliveries(deliveries), settled).await
+    }
+
+    /// Answers by the ids of the original events (of the links, where links are resolved).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::settle`].
+    pub async fn settle_events(&self, events: Vec<Uuid>, settled: Settled) -> Result<()> {
+        self.answer(Answered::Events(events), settled).await
+    }
+
+    async fn answer(&self, what: Answered, settled: Settled) -> Result<()> {
+        let consumer = self.id;
+        let command = Command::Settle {
+            consumer,
+            what,
+            settled,
+        };
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| Error::Group {
+            group: self.group.clone(),
+            problem: GroupProblem::Dropped {
+                reason: "it is closed".to_owned(),
+            },
+        })
+    }
+}
+
+/// What a consumer gets, until the group drops it. When this is dropped, the consumer leaves.
+#[derive(Debug)]
+pub struct GroupDeliveries {
+    pub(super) id: ConsumerId,
+    pub(super) deliveries: mpsc::Receiver<GroupDelivery>,
+    /// Why there is no more.
+    pub(super) end: Arc<OnceLock<Error>>,
+    /// Told when there is room again.
+    pub(super) taken: Arc<Notify>,
+    pub(super) leaves: mpsc::UnboundedSender<ConsumerId>,
+    pub(super) ended: bool,
+}
+
+impl Stream for GroupDeliveries {
+    type Item = Result<GroupDelivery>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.end.get().is_none() {
+            let was_full = self.deliveries.capacity() == 0;
+            match self.deliveries.poll_recv(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(delivery)) => {
+                    if was_full {
+                        self.taken.notify_one();
+                    }
+                    return Poll::Ready(Some(Ok(delivery)));
+                }
+                Poll::Ready(None) => {}
+            }
+        }
+        self.ended = true;
+        let why = self.end.get().cloned();
+        let why = why.unwrap_or_else(|| Error::unavailable("the group broke off"));
+        Poll::Ready(Some(Err(why)))
+    }
+}
+
+impl Drop for GroupDeliveries {
+    fn drop(&mut self) {
+        // A group that is asleep by now needs not know.
+        let _ = self.leaves.send(self.id);
+    }
+}

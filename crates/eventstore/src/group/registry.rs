@@ -1,0 +1,474 @@
+//! What groups there are: creates, changes, deletes and lists them, and wakes those that somebody
+//! wants something of.
+
+use super::command::Command;
+use super::config::{CONFIG, GroupRecord, decode, encode};
+use super::consumer::{GroupConsumer, GroupDeliveries};
+use super::task::Awake;
+use crate::state::base;
+use crate::store::EventStore;
+use bytes::Bytes;
+use icecore_core::limits::GROUPS_MAX;
+use icecore_core::{
+    AppendBuilder, Consume, ContentType, DeleteKind, Direction, Error, EventData, EventType,
+    ExpectedRevision, Group, GroupId, GroupInfo, GroupProblem, GroupSettings, GroupStart,
+    GroupStatus, PageLimit, Position, Result, Revision, StreamName, StreamState, event_types,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{Mutex, oneshot};
+
+/// Older lists of groups that are kept.
+const CONFIG_COUNT: u64 = 10;
+
+/// How often a group that falls asleep at that moment is woken again.
+const WAKES_MAX: usize = 16;
+
+/// The groups of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    /// `None` until somebody asks, and after a write of which nobody knows what became of it.
+    known: Mutex<Option<Known>>,
+    /// None wakes any more: the store stops.
+    stopping: AtomicBool,
+}
+
+/// What groups there are.
+#[derive(Debug)]
+struct Known {
+    /// The last event of the stream that says so.
+    last: Option<Revision>,
+    groups: BTreeMap<String, Arc<Slot>>,
+}
+
+/// A group, awake or not.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) record: Arc<GroupRecord>,
+    state: Mutex<SlotState>,
+}
+
+#[derive(Debug)]
+enum SlotState {
+    Asleep,
+    Awake(Awake),
+    /// It was changed or deleted: who has this slot looks for another.
+    Closed,
+}
+
+impl EventStore {
+    /// Creates a group. It begins as its settings say; with the end, after what is stored now.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` that names the field; `Group` with `Exists`; `Exhausted` for `groups_max`.
+    pub async fn create_group(&self, group: Group) -> Result<()> {
+        group.check()?;
+        let mut known = self.groups().known.lock().await;
+        let list = self.list_of(&mut known).await?;
+        let key = group.id.to_string();
+        if list.groups.contains_key(&key) {
+            return Err(Error::group(&group.id, GroupProblem::Exists));
+        }
+        if list.groups.len() >= GROUPS_MAX {
+            let reason = format!("there are {GROUPS_MAX} groups and may be no more");
+            return Err(Error::exhausted("groups_max", reason));
+        }
+        let begin = self.begin_of(&group).await?;
+        let id = group.id.clone();
+        let record = Arc::new(GroupRecord { group, begin });
+        let mut records = list.records();
+        records.push(Arc::clone(&record));
+        self.write_list(&mut known, records, Some(&id)).await?;
+        if let Some(list) = known.as_mut() {
+            list.groups.insert(key, Arc::new(Slot::new(record)));
+        }
+        Ok(())
+    }
+
+    /// Gives a group other settings; what it reads and wants of that stays. Its consumers are dropped.
+    /// Where it starts counts only as long as it has no checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` that names the field; `Group` with `NotFound`.
+    pub async fn update_group(&self, id: &GroupId, settings: GroupSettings) -> Result<()> {
+        let mut known = self.groups().known.lock().await;
+        let list = self.list_of(&mut known).await?;
+        let slot = list.find(id)?;
+        let group = Group {
+            settings,
+            ..slot.record.group.clone()
+        };
+        group.check()?;
+        let begin = self.begin_of(&group).await?;
+        let record = Arc::new(GroupRecord { group, begin });
+        let others = list.records().into_iter();
+        let mut records: Vec<_> = others.filter(|other| other.group.id != *id).collect();
+        records.push(Arc::clone(&record));
+        self.write_list(&mut known, records, None).await?;
+        let reason = "its settings were changed".to_owned();
+        let why = Error::group(id, GroupProblem::Dropped { reason });
+        slot.close(why).await;
+        if let Some(list) = known.as_mut() {
+            let slot = Arc::new(Slot::new(record));
+            list.groups.insert(id.to_string(), slot);
+        }
+        Ok(())
+    }
+
+    /// Deletes a group with its checkpoint and what it has parked. Its consumers are dropped.
+    ///
+    /// # Errors
+    ///
+    /// `Group` with `NotFound`.
+    pub async fn delete_group(&self, id: &GroupId) -> Result<()> {
+        let mut known = self.groups().known.lock().await;
+        let list = self.list_of(&mut known).await?;
+        let slot = list.find(id)?;
+        let others = list.records().into_iter();
+        let records = others.filter(|other| other.group.id != *id).collect();
+        slot.close(Error::group(id, GroupProblem::NotFound)).await;
+        let written = self.write_list(&mut known, records, None).await;
+        if let Err(error) = written {
+            // Whether it is there or not: who wants something of it finds a slot that is open.
+            *known = None;
+            return Err(error);
+        }
+        if let Some(list) = known.as_mut() {
+            list.groups.remove(&id.to_string());
+        }
+        for stream in [id.checkpoint_stream(), id.parked_stream()] {
+            self.delete_if_there(&stream).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a consumer join a group.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` that names the field; `Group` with `NotFound`; `Exhausted` for
+    /// `max_subscriber_count`; `Unavailable`. The deliveries end with `Group` (`Dropped`, or `NotFound`
+    /// when it is deleted) or `Unavailable`.
+    pub async fn consume(&self, consume: Consume) -> Result<(GroupConsumer, GroupDeliveries)> {
+        consume.check()?;
+        let id = consume.group.clone();
+        self.ask(&id, |reply| Command::Join {
+            consume: consume.clone(),
+            reply,
+        })
+        .await?
+    }
+
+    /// Drops the consumers of a group and begins anew with what is written.
+    ///
+    /// # Errors
+    ///
+    /// `Group` with `NotFound`.
+    pub async fn restart_group(&self, id: &GroupId) -> Result<()> {
+        self.slot(id).await?.put_to_sleep(id).await;
+        Ok(())
+    }
+
+    /// As [`Self::restart_group`], for all.
+    pub async fn restart_groups(&self) -> Result<()> {
+        for slot in self.slots().await? {
+            let id = slot.record.group.id.clone();
+            slot.put_to_sleep(&id).await;
+        }
+        Ok(())
+    }
+
+    /// What a group is and does.
+    ///
+    /// # Errors
+    ///
+    /// `Group` with `NotFound`.
+    pub async fn group_info(&self, id: &GroupId) -> Result<GroupInfo> {
+        let slot = self.slot(id).await?;
+        self.info_of(&slot).await
+    }
+
+    /// All groups in the order of their keys.
+    pub async fn list_groups(&self) -> Result<Vec<GroupInfo>> {
+        let mut infos = Vec::new();
+        for slot in self.slots().await? {
+            infos.push(self.info_of(&slot).await?);
+        }
+        Ok(infos)
+    }
+
+    async fn info_of(&self, slot: &Slot) -> Result<GroupInfo> {
+        let (reply, info) = oneshot::channel();
+        if slot.tell(Command::Info { reply }).await
+            && let Ok(info) = info.await
+        {
+            return Ok(info);
+        }
+        let id = &slot.record.group.id;
+        let (books, checkpoint) = self.read_books(id).await?;
+        let checkpoint = checkpoint.unwrap_or_default();
+        let resting = books.parked().values().filter(|parked| !parked.replaying);
+        let waiting = books.waiting().filter(|lane| lane.head.is_some());
+        Ok(GroupInfo {
+            group: slot.record.group.clone(),
+            status: GroupStatus::Idle,
+            consumers: Vec::new(),
+            last_checkpointed: checkpoint.done,
+            last_known: checkpoint.seen,
+            average_per_second: 0,
+            total_items: 0,
+            count_since_last_measurement: 0,
+            read_buffer_count: 0,
+            live_buffer_count: 0,
+            retry_buffer_count: 0,
+            in_flight_count: 0,
+            parked_count: resting.count() as u64,
+            waiting_streams: waiting.count() as u64,
+        })
+    }
+
+    /// Ends all groups that are awake, so that their checkpoints are written.
+    pub(crate) async fn stop_groups(&self) {
+        self.groups().stopping.store(true, Ordering::SeqCst);
+        let mut known = self.groups().known.lock().await;
+        let groups = known.take().map(|list| list.groups).unwrap_or_default();
+        for slot in groups.values() {
+            slot.close(Error::unavailable("the server is stopping"))
+                .await;
+        }
+    }
+
+    /// Asks something of a group, which wakes for it if need be.
+    pub(super) async fn ask<R>(
+        &self,
+        id: &GroupId,
+        command: impl Fn(oneshot::Sender<R>) -> Command,
+    ) -> Result<R> {
+        for _ in 0..WAKES_MAX {
+            let slot = self.slot(id).await?;
+            let (reply, answer) = oneshot::channel();
+            if slot.wake_and_tell(self, command(reply)).await?
+                && let Ok(answer) = answer.await
+            {
+                return Ok(answer);
+            }
+        }
+        Err(Error::unavailable(format!(
+            "group `{id}` begins anew all the time"
+        )))
+    }
+
+    pub(super) async fn slot(&self, id: &GroupId) -> Result<Arc<Slot>> {
+        let mut known = self.groups().known.lock().await;
+        self.list_of(&mut known).await?.find(id)
+    }
+
+    async fn slots(&self) -> Result<Vec<Arc<Slot>>> {
+        let mut known = self.groups().known.lock().await;
+        let list = self.list_of(&mut known).await?;
+        Ok(list.groups.values().cloned().collect())
+    }
+
+    /// What groups there are, read from the store if need be.
+    async fn list_of<'a>(&self, known: &'a mut Option<Known>) -> Result<&'a mut Known> {
+        if self.groups().stopping.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("the server is stopping"));
+        }
+        if known.is_none() {
+            *known = Some(self.read_list().await?);
+        }
+        known
+            .as_mut()
+            .ok_or_else(|| Error::internal("what was read just now is not there"))
+    }
+
+    async fn read_list(&self) -> Result<Known> {
+        let stream = GroupId::config_stream();
+        let last = self.record(&stream).await?.state().last_revision();
+        let mut records = Vec::new();
+        if let Some(last) = last {
+            let page = self
+                .storage()
+                .read_stream(&stream, last, Direction::Backwards, PageLimit::events(1))
+                .await?;
+            if let Some(event) = page.events.first() {
+                records = decode(&event.data)?;
+            }
+        }
+        let groups = records.into_iter().map(|record| {
+            let key = record.group.id.to_string();
+            (key, Arc::new(Slot::new(Arc::new(record))))
+        });
+        Ok(Known {
+            last,
+            groups: groups.collect(),
+        })
+    }
+
+    /// Writes what groups there are; for a new one also how its checkpoints are kept.
+    async fn write_list(
+        &self,
+        known: &mut Option<Known>,
+        records: Vec<Arc<GroupRecord>>,
+        new: Option<&GroupId>,
+    ) -> Result<()> {
+        let last = known.as_ref().and_then(|known| known.last);
+        let stream = GroupId::config_stream();
+        let data = encode(records.iter().map(|record| &**record), self.now());
+        let expected = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
+        let mut append = AppendBuilder::default();
+        let config = append.stream(stream.clone(), expected)?;
+        append.event(config, self.config_event(CONFIG, data), None)?;
+        let kept = [(last.is_none(), Some(stream), CONFIG_COUNT)];
+        let checkpoints = new.map(GroupId::checkpoint_stream);
+        let is_new = match &checkpoints {
+            Some(stream) => self.record(stream).await?.state() == StreamState::Absent,
+            None => false,
+        };
+        // One more than needed, for whoever looks what it was before.
+        for (is_new, stream, count) in kept.into_iter().chain([(is_new, checkpoints, 2)]) {
+            let metadata = stream.filter(|_| is_new).and_then(|s| s.metadata_stream());
+            if let Some(metadata) = metadata {
+                let at = append.stream(metadata, ExpectedRevision::Any)?;
+                let data = serde_json::json!({"$maxCount": count}).to_string().into();
+                append.event(at, self.config_event(event_types::METADATA, data), None)?;
+            }
+        }
+        let written = self.append(append.build()?).await;
+        match (&written, known.as_mut()) {
+            (Ok(appended), Some(known)) => {
+                known.last = appended.streams.first().and_then(|s| s.last_revision);
+            }
+            // Somebody else has written to it, or nobody knows: it is read again.
+            _ => *known = None,
+        }
+        written.map(drop)
+    }
+
+    fn config_event(&self, event_type: &'static str, data: Bytes) -> EventData {
+        EventData {
+            id: self.next_id(),
+            event_type: EventType::new(event_type).expect("it is a valid type"),
+            content_type: ContentType::JSON,
+            data,
+            metadata: Bytes::new(),
+            tags: Vec::new(),
+        }
+    }
+
+    /// The first place that a group looks at when it has no checkpoint.
+    async fn begin_of(&self, group: &Group) -> Result<u64> {
+        let stream = group.id.stream();
+        let last = match stream {
+            None => self.last_position().get(),
+            Some(stream) => {
+                let state = self.record(&base(stream)).await?.state_of(stream);
+                state.last_revision().map_or(0, Revision::get)
+            }
+        };
+        match (group.settings.start, stream) {
+            (GroupStart::Beginning, None) => Ok(Position::FIRST.get()),
+            (GroupStart::Beginning, Some(_)) => Ok(Revision::FIRST.get()),
+            (GroupStart::From(place), Some(_)) => Ok(place),
+            (GroupStart::From(place), None) if place > last.saturating_add(1) => {
+                let reason = format!("position {place} lies beyond the end of the store at {last}");
+                Err(Error::invalid("start", reason))
+            }
+            (GroupStart::From(place), None) => Ok(place.max(Position::FIRST.get())),
+            (GroupStart::End, None) => Ok(last.saturating_add(1)),
+            (GroupStart::End, Some(stream)) => {
+                let state = self.record(&base(stream)).await?.state_of(stream);
+                Ok(state.last_revision().map_or(0, |last| last.next().get()))
+            }
+        }
+    }
+
+    async fn delete_if_there(&self, stream: &StreamName) -> Result<()> {
+        let state = self.record(stream).await?.state();
+        if matches!(state, StreamState::Living { .. }) {
+            let any = ExpectedRevision::Any;
+            self.delete(stream, any, DeleteKind::Soft).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    fn find(&self, id: &GroupId) -> Result<Arc<Slot>> {
+        let slot = self.groups.get(&id.to_string());
+        let slot = slot.filter(|slot| slot.record.group.id == *id);
+        slot.cloned()
+            .ok_or_else(|| Error::group(id, GroupProblem::NotFound))
+    }
+
+    fn records(&self) -> Vec<Arc<GroupRecord>> {
+        let slots = self.groups.values();
+        slots.map(|slot| Arc::clone(&slot.record)).collect()
+    }
+}
+
+impl Slot {
+    fn new(record: Arc<GroupRecord>) -> Self {
+        Self {
+            record,
+            state: Mutex::new(SlotState::Asleep),
+        }
+    }
+
+    /// Tells a group something if it is awake; whether it was told.
+    pub(super) async fn tell(&self, command: Command) -> bool {
+        let state = self.state.lock().await;
+        match &*state {
+            SlotState::Awake(awake) => awake.commands.send(command).await.is_ok(),
+            SlotState::Asleep | SlotState::Closed => false,
+        }
+    }
+
+    /// Wakes a group if it sleeps, and tells it something; whether it was told.
+    async fn wake_and_tell(&self, store: &EventStore, command: Command) -> Result<bool> {
+        let mut state = self.state.lock().await;
+        if let SlotState::Awake(awake) = &mut *state
+            && awake.commands.is_closed()
+        {
+            // What it has written last is what the next one reads.
+            let _ = (&mut awake.task).await;
+            *state = SlotState::Asleep;
+        }
+        if matches!(*state, SlotState::Asleep) {
+            let record = Arc::clone(&self.record);
+            *state = SlotState::Awake(store.wake(record).await?);
+        }
+        match &*state {
+            SlotState::Awake(awake) => Ok(awake.commands.send(command).await.is_ok()),
+            SlotState::Asleep | SlotState::Closed => Ok(false),
+        }
+    }
+
+    /// Ends a group for good, once what it has to write is written.
+    async fn close(&self, why: Error) {
+        let mut state = self.state.lock().await;
+        end(std::mem::replace(&mut *state, SlotState::Closed), why).await;
+    }
+
+    /// Ends what a group does at the moment.
+    async fn put_to_sleep(&self, id: &GroupId) {
+        let mut state = self.state.lock().await;
+        if matches!(*state, SlotState::Awake(_)) {
+            let reason = "it was restarted".to_owned();
+            let why = Error::group(id, GroupProblem::Dropped { reason });
+            end(std::mem::replace(&mut *state, SlotState::Asleep), why).await;
+        }
+    }
+}
+
+async fn end(state: SlotState, why: Error) {
+    if let SlotState::Awake(awake) = state {
+        // It may have ended by itself.
+        let _ = awake.commands.send(Command::Stop { why }).await;
+        drop(awake.commands);
+        let _ = awake.task.await;
+    }
+}

@@ -1,0 +1,243 @@
+//! What a group writes: its books, one append at a time, and the appends that finish deliveries. A
+//! failure of its own ends the task, since what stands there is the truth then.
+
+use super::GroupTask;
+use crate::group::books::{Books, BooksAppend, Entry, EntryEvents};
+use crate::group::command::FinishCommand;
+use crate::group::machine::Changes;
+use crate::room::Room;
+use crate::store::EventStore;
+use futures::FutureExt;
+use icecore_core::{Append, Appended, Error, GroupProblem, Result};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Events that a filter has left out before that alone is worth a checkpoint.
+const PASSED_MAX: u64 = 65_536;
+
+/// A write that has ended.
+pub(super) struct Written {
+    entry: Entry,
+    events: EntryEvents,
+    outcome: Result<Appended>,
+    /// The append that was written with it.
+    finish: Option<Finished>,
+}
+
+/// An append that finishes deliveries, on its way.
+struct Finished {
+    deliveries: Vec<u64>,
+    reply: oneshot::Sender<Result<Appended>>,
+}
+
+impl GroupTask {
+    /// Begins the next write, if there is something to write and nothing is being written.
+    pub(super) fn begin_writing(&mut self) -> Result<()> {
+        while self.writing.is_none() {
+            if self.must_write() {
+                self.write_books()?;
+            } else if let Some(command) = self.finishes.pop_front() {
+                self.write_finish(command);
+            } else {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the books must be written now.
+    fn must_write(&self) -> bool {
+        let ends = self.outlets.is_empty() || self.ending.is_some();
+        let is_urgent = !self.parked_commands.is_empty()
+            || !self.machine.changes().parks.is_empty()
+            // An append that finishes deliveries relies on everything before it.
+            || !self.finishes.is_empty() && !self.machine.changes().is_empty();
+        let is_due = self.due_at().is_some_and(|at| at <= self.now());
+        is_urgent || is_due || ends && self.has_to_write()
+    }
+
+    /// Whether the books would say something new.
+    pub(super) fn has_to_write(&self) -> bool {
+        !self.machine.changes().is_empty() || self.machine.progress().checkpoint() != self.written
+    }
+
+    /// When the books are to be written, if they would say something new.
+    pub(super) fn due_at(&self) -> Option<Duration> {
+        if self.writing.is_some() {
+            return None;
+        }
+        let settings = &self.record.group.settings;
+        let finished = self.machine.finished();
+        let passed = self.machine.progress().seen().unwrap_or(0);
+        let passed = passed.saturating_sub(self.written.seen.unwrap_or(0));
+        if finished >= settings.max_checkpoint_count.into() {
+            Some(self.written_at)
+        } else if finished >= settings.min_checkpoint_count.max(1).into() || passed > PASSED_MAX {
+            Some(self.written_at + settings.checkpoint_after)
+        } else {
+            None
+        }
+    }
+
+    fn write_books(&mut self) -> Result<()> {
+        let replays = self.act_on_parked();
+        let (checkpoint, changes) = self.machine.take_changes();
+        self.written_at = self.now();
+        let checkpoint = (checkpoint != self.written).then_some(checkpoint);
+        let entry = Entry {
+            checkpoint,
+            changes,
+            replays,
+        };
+        let events = self.events(&entry);
+        let next_id = || self.store.next_id();
+        match self.books.append(&events, next_id, None)? {
+            Some(append) => self.begin(entry, events, append, None, Room::default()),
+            None => self.tell_waiting(),
+        }
+        Ok(())
+    }
+
+    fn write_finish(&mut self, command: FinishCommand) {
+        let FinishCommand {
+            finish,
+            append,
+            room,
+            reply,
+        } = command;
+        let now = self.now();
+        self.machine.expire(now);
+        let finishing = self
+            .machine
+            .begin_finishing(finish.consumer, &finish.deliveries);
+        let Some(finishing) = finishing else {
+            let _ = reply.send(Err(Error::group(&finish.group, GroupProblem::DeliveryLost)));
+            return;
+        };
+        let entry = Entry {
+            checkpoint: Some(finishing.checkpoint),
+            changes: Changes {
+                parks: Vec::new(),
+                resolved: finishing.resolved,
+                lanes: finishing.lanes,
+            },
+            replays: Vec::new(),
+        };
+        let events = self.events(&entry);
+        let deliveries = finishing.deliveries;
+        let next_id = || self.store.next_id();
+        match self.books.append(&events, next_id, Some(&append)) {
+            Ok(Some(append)) => {
+                let finished = Finished { deliveries, reply };
+                self.begin(entry, events, append, Some(finished), room);
+            }
+            Ok(None) => {}
+            // Only the append can be wrong.
+            Err(error) => {
+                self.machine.end_finishing(&deliveries, false, now);
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+
+    fn events(&self, entry: &Entry) -> EntryEvents {
+        let next_id = || self.store.next_id();
+        self.books.events(entry, self.store.now(), next_id)
+    }
+
+    fn begin(
+        &mut self,
+        entry: Entry,
+        events: EntryEvents,
+        append: BooksAppend,
+        finish: Option<Finished>,
+        room: Room,
+    ) {
+        let store = self.store.clone();
+        let writing = async move {
+            let BooksAppend {
+                append,
+                own_streams,
+            } = append;
+            let outcome = store.append_behind(append, own_streams, room).await;
+            Written {
+                entry,
+                events,
+                outcome,
+                finish,
+            }
+        };
+        self.writing = Some(writing.boxed());
+    }
+
+    /// A write has ended.
+    pub(super) fn wrote(&mut self, written: Written) -> Result<()> {
+        let Written {
+            entry,
+            events,
+            outcome,
+            finish,
+        } = written;
+        let now = self.now();
+        if let Err(error) = &outcome {
+            let Some(finish) = finish else {
+                return Err(error.clone());
+            };
+            self.machine.end_finishing(&finish.deliveries, false, now);
+            let goes_on = says_nothing_of_books(error, &self.books);
+            let result = if goes_on { Ok(()) } else { Err(error.clone()) };
+            let _ = finish.reply.send(outcome);
+            return result;
+        }
+        for (entry, link) in self.books.written(&entry, &events) {
+            self.machine.parked(entry, link);
+        }
+        if let Some(checkpoint) = entry.checkpoint {
+            self.written = checkpoint;
+        }
+        self.replays.extend(entry.replays);
+        if let Some(Finished { deliveries, reply }) = finish {
+            self.machine.end_finishing(&deliveries, true, now);
+            let _ = reply.send(outcome);
+        } else {
+            self.tell_waiting();
+        }
+        Ok(())
+    }
+
+    fn tell_waiting(&mut self) {
+        for (reply, count) in self.waiting.drain(..) {
+            let _ = reply.send(Ok(count));
+        }
+    }
+}
+
+/// Whether an append that failed leaves the books as they are known: it was refused for what it is
+/// itself, or was not taken at all.
+fn says_nothing_of_books(error: &Error, books: &Books) -> bool {
+    match error {
+        Error::Refused(refusal) => {
+            let mut violations = refusal.violations.iter();
+            violations.all(|violation| !books.owns(&violation.stream))
+        }
+        Error::OutcomeUnknown { .. } => false,
+        _ => true,
+    }
+}
+
+impl EventStore {
+    /// Writes an append of which the first streams are not the caller's and are left out of the
+    /// answer.
+    async fn append_behind(
+        &self,
+        append: Append,
+        own_streams: usize,
+        room: Room,
+    ) -> Result<Appended> {
+        let mut appended = self.submit(append, room).await?.outcome().await?;
+        appended
+            .streams
+            .drain(..own_streams.min(appended.streams.len()));
+        Ok(appended)
+    }
+}

@@ -1,8 +1,8 @@
 //! Events: as offered for an append and as stored.
 
 use crate::limits::{
-    CONTENT_TYPE_BYTES_MAX, EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, TAG_BYTES_MAX,
-    TAGS_PER_EVENT_MAX,
+    CONTENT_TYPE_BYTES_MAX, CORRELATION_ID_BYTES_MAX, EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,
+    TAG_BYTES_MAX, TAGS_PER_EVENT_MAX,
 };
 use crate::text::{check, text};
 use crate::{Error, Position, Result, Revision, StreamName, Timestamp};
@@ -78,6 +78,25 @@ impl Tag {
                 format!("`{tag}` is not of the form key:value"),
             )),
         }
+    }
+}
+
+/// What events have in common that belong to one transaction of the user's business: the text under
+/// [`Self::KEY`] in the JSON object that is their metadata. 1 to [`CORRELATION_ID_BYTES_MAX`] bytes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CorrelationId(ByteString);
+
+text!(CorrelationId);
+
+impl CorrelationId {
+    /// Where metadata has it, as KurrentDB's projection by correlation id expects it.
+    pub const KEY: &str = "$correlationId";
+
+    /// Takes an id as it stands in metadata or in the name of a stream.
+    pub fn new(id: impl Into<ByteString>) -> Result<Self> {
+        let id = id.into();
+        check("correlation_id", &id, CORRELATION_ID_BYTES_MAX)?;
+        Ok(Self(id))
     }
 }
 

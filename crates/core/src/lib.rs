@@ -46,7 +46,8 @@ pub use delivery::{Delivery, SharedEvents};
 pub use entry::{EntryContent, Hash, LogEntry, Mark, Salt, payload_hash};
 pub use error::{Error, GroupProblem, Result};
 pub use event::{
-    ContentType, EventData, EventType, RecordedEvent, Tag, event_types, system_streams,
+    ContentType, CorrelationId, EventData, EventType, RecordedEvent, Tag, event_types,
+    system_streams,
 };
 pub use expectation::{ExpectedRevision, Role, StreamState, Verdict};
 pub use filter::{Filter, NameMatch, SystemStreams};

@@ -16,6 +16,9 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Longest tag, `key:value` together, in bytes of UTF-8 (inclusive).
 pub const TAG_BYTES_MAX: usize = 256;
 
+/// Longest correlation id by which events are found, in bytes; a longer one is only metadata.
+pub const CORRELATION_ID_BYTES_MAX: usize = 256;
+
 /// Most tags that one event may carry.
 pub const TAGS_PER_EVENT_MAX: usize = 64;
 

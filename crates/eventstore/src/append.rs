@@ -6,6 +6,7 @@ use crate::request::{Answer, Evidence, Mode, Need, Request, Submission, Written,
 use crate::room::Room;
 use crate::state::base;
 use crate::store::EventStore;
+use crate::virtual_stream;
 use crate::visibility::Visibility;
 use crate::window::Place;
 use crate::writer::stopped;
@@ -149,6 +150,7 @@ impl EventStore {
     }
 
     async fn hand_over(&self, append: Append, mode: Mode, mut room: Room) -> Result<PendingAppend> {
+        virtual_stream::check_append(&append)?;
         check_metadata(&append)?;
         self.wait_for_turn(&append, &mut room).await?;
         let mut submission = Box::new(Submission::new(append, mode, room));

@@ -8,7 +8,7 @@ use icecore_core::{
     Direction, Erased, Error, PageLimit, Position, RecordedEvent, Result, Revision, StreamName,
     event_types, system_streams,
 };
-use icecore_storage::{Removal, RemovalKind};
+use icecore_storage::{Removal, RemovalKind, correlation_id};
 use serde_json::json;
 
 /// Most bytes of the reason that goes into the log.
@@ -53,19 +53,19 @@ impl EventStore {
         if !event.tags.is_empty() {
             removals.add(&event);
         }
+        let is_indexed = !event.tags.is_empty() || correlation_id(&event.metadata).is_some();
         let act = json!({
             "stream": stream.as_str(),
             "revision": revision.get(),
             "position": position.get(),
-            "tagged": !event.tags.is_empty(),
+            "tagged": is_indexed,
             "reason": reason,
             "removals": removals.to_json(),
         });
         self.write_act(system_streams::ERASURES, event_types::EVENT_ERASED, act)
             .await?;
         self.maintenance().note(&removals);
-        self.finish_erasure(position, !event.tags.is_empty(), &removals)
-            .await?;
+        self.finish_erasure(position, is_indexed, &removals).await?;
         Ok(Erased {
             position,
             was_erased: false,
@@ -105,11 +105,12 @@ impl EventStore {
         }
     }
 
-    /// Takes the payload out of everything that holds it, and says so.
+    /// Takes the payload out of everything that holds it, and says so. `is_indexed`: tags or a correlation
+    /// id of it stand in the index.
     async fn finish_erasure(
         &self,
         position: Position,
-        tagged: bool,
+        is_indexed: bool,
         removals: &Removals,
     ) -> Result<()> {
         let removal = Removal {
@@ -119,7 +120,7 @@ impl EventStore {
         let lease = self.lease();
         self.storage().remove(&lease, vec![removal]).await?;
         self.ring().forget(position);
-        if tagged {
+        if is_indexed {
             self.storage().compact(&lease, position, position).await?;
         }
         let act = json!({ "position": position.get(), "removals": removals.to_json() });
@@ -140,8 +141,8 @@ impl EventStore {
         };
         let position = Position::new(act.number("position")?);
         tracing::info!(stream = act.text("stream")?, %position, "finishing an erasure");
-        let tagged = act.data["tagged"].as_bool().unwrap_or(true);
+        let is_indexed = act.data["tagged"].as_bool().unwrap_or(true);
         let removals = act.removals();
-        self.finish_erasure(position, tagged, &removals).await
+        self.finish_erasure(position, is_indexed, &removals).await
     }
 }

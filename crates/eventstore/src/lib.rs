@@ -41,6 +41,7 @@ mod subscription;
 mod test_events;
 mod tree;
 mod verify;
+mod virtual_stream;
 mod visibility;
 mod window;
 mod writer;

@@ -5,9 +5,11 @@
 
 use crate::state::base;
 use crate::store::EventStore;
+use crate::virtual_stream::VirtualStream;
 use crate::visibility::Visibility;
 use icecore_core::{
-    Direction, PageLimit, RecordedEvent, Result, Revision, StreamName, StreamState, event_types,
+    Direction, PageLimit, Position, RecordedEvent, Result, Revision, StreamName, StreamState,
+    event_types,
 };
 use std::collections::{HashMap, VecDeque};
 
@@ -91,6 +93,8 @@ impl EventStore {
 struct Targets<'a> {
     store: &'a EventStore,
     streams: HashMap<StreamName, TargetStream>,
+    /// The virtual stream whose links were resolved last, and what some of them lead to.
+    found: Option<(VirtualStream, Vec<RecordedEvent>)>,
 }
 
 /// A stream that links lead to.
@@ -105,6 +109,7 @@ impl<'a> Targets<'a> {
         Self {
             store,
             streams: HashMap::new(),
+            found: None,
         }
     }
 
@@ -112,9 +117,13 @@ impl<'a> Targets<'a> {
         if event.event_type.as_str() != event_types::LINK {
             return Ok(Resolved::plain(event));
         }
-        let found = match Target::read(&event.data) {
-            Some(target) => self.get(&target).await?,
-            None => None,
+        let found = match (
+            VirtualStream::named(&event.stream),
+            Target::read(&event.data),
+        ) {
+            (Some(stream), _) => self.get_found(stream, event.position).await?,
+            (None, Some(target)) => self.get(&target).await?,
+            (None, None) => None,
         };
         Ok(Resolved {
             event: found,
@@ -137,11 +146,55 @@ impl<'a> Targets<'a> {
             }
             None => None,
         };
+        self.keep(stream.clone(), known);
+        Ok(found)
+    }
+
+    /// The event at a position that an index has found, unless it is gone or hidden.
+    async fn get_found(
+        &mut self,
+        stream: VirtualStream,
+        position: Position,
+    ) -> Result<Option<RecordedEvent>> {
+        let mut page = match self.found.take() {
+            Some((last, page)) if last == stream => page,
+            _ => Vec::new(),
+        };
+        let at = |page: &[RecordedEvent]| {
+            page.iter()
+                .find(|found| found.position == position)
+                .cloned()
+        };
+        let mut event = at(&page);
+        if event.is_none() {
+            // Links are resolved in their order or against it.
+            let direction = match page.last() {
+                Some(last) if last.position > position => Direction::Backwards,
+                _ => Direction::Forwards,
+            };
+            let storage = self.store.storage();
+            let read = storage.read_term(&stream.term, position, direction, PAGE);
+            page = read.await?.events;
+            event = at(&page);
+        }
+        self.found = Some((stream, page));
+        let Some(event) = event else { return Ok(None) };
+        let known = match self.streams.remove(&event.stream) {
+            Some(known) => known,
+            None => self.look_up(&event.stream).await?,
+        };
+        let is_shown = known
+            .visibility
+            .is_some_and(|visibility| visibility.shows(&event));
+        self.keep(event.stream.clone(), known);
+        Ok(is_shown.then_some(event))
+    }
+
+    fn keep(&mut self, stream: StreamName, known: TargetStream) {
         if self.streams.len() == STREAMS_MAX {
             self.streams.clear();
         }
-        self.streams.insert(stream.clone(), known);
-        Ok(found)
+        self.streams.insert(stream, known);
     }
 
     async fn look_up(&self, stream: &StreamName) -> Result<TargetStream> {

@@ -18,6 +18,8 @@ pub(crate) struct Matcher {
     type_regex: Option<Regex>,
     /// The system streams are asked for by naming the stream.
     one_stream: bool,
+    /// What an index finds by this, and nothing else.
+    term: Option<IndexTerm>,
 }
 
 impl Matcher {
@@ -34,6 +36,7 @@ impl Matcher {
             type_regex: compile("filter.type", filter.event_type.as_ref())?,
             filter: filter.clone(),
             one_stream: false,
+            term: None,
         })
     }
 
@@ -43,6 +46,17 @@ impl Matcher {
             one_stream: true,
             ..Self::all(filter)?
         })
+    }
+
+    /// What an index finds by this, system streams too.
+    pub(crate) fn term(term: IndexTerm) -> Self {
+        Self {
+            filter: Filter::everything(),
+            stream_regex: None,
+            type_regex: None,
+            one_stream: false,
+            term: Some(term),
+        }
     }
 
     /// Whether the filter lets this event through.
@@ -58,6 +72,9 @@ impl Matcher {
             tags,
             ..
         } = &self.filter;
+        if self.term.as_ref().is_some_and(|term| !term.holds(event)) {
+            return Ok(false);
+        }
         if self.hides(&event.stream) || !tags.iter().all(|tag| event.tags.contains(tag)) {
             return Ok(false);
         }
@@ -105,6 +122,9 @@ impl Matcher {
             tags,
             ..
         } = &self.filter;
+        if let Some(term) = &self.term {
+            return Some(vec![term.clone()]);
+        }
         if let Some(tag) = tags.first() {
             return Some(vec![IndexTerm::Tag(tag.clone())]);
         }

@@ -5,6 +5,7 @@ use crate::matcher::Matcher;
 use crate::scan::Scan;
 use crate::state::base;
 use crate::store::EventStore;
+use crate::virtual_stream::{self, VirtualStream};
 use crate::visibility::Visibility;
 use futures::Stream;
 use futures::stream::try_unfold;
@@ -81,6 +82,7 @@ struct Reading {
 enum Source {
     All(Scan),
     Stream(StreamWalk),
+    Virtual(Scan, VirtualStream),
     Nothing,
 }
 
@@ -105,10 +107,14 @@ impl Reading {
             None => last,
         };
         let source = match &read.from {
-            ReadFrom::All(from) => all(&store, &read, *from, bound)?,
-            ReadFrom::Stream(stream, from) => {
-                one_stream(&store, &read, stream, *from, bound).await?
+            ReadFrom::All(from) => {
+                let scan = all(&store, Matcher::all(&read.filter)?, &read, *from, bound);
+                scan.map_or(Source::Nothing, Source::All)
             }
+            ReadFrom::Stream(stream, from) => match VirtualStream::named(stream) {
+                Some(stream) => links(&store, &read, stream, *from, bound).await?,
+                None => one_stream(&store, &read, stream, *from, bound).await?,
+            },
         };
         Ok(Self {
             store,
@@ -135,6 +141,12 @@ impl Reading {
                     (step.events, step.end)
                 }
                 Source::Stream(walk) => walk.step(&self.store, limit).await?,
+                Source::Virtual(scan, stream) => {
+                    let step = scan.step(limit).await?;
+                    let store = self.store.store_id();
+                    let links = step.events.iter().map(|event| stream.link(store, event));
+                    (links.collect(), step.end)
+                }
                 Source::Nothing => (Vec::new(), true),
             };
         }
@@ -147,8 +159,14 @@ impl Reading {
     }
 }
 
-fn all(store: &EventStore, read: &Read, from: Option<Position>, bound: Position) -> Result<Source> {
-    let matcher = Matcher::all(&read.filter)?;
+/// A walk over all events that match; `None` when there is nowhere to go.
+fn all(
+    store: &EventStore,
+    matcher: Matcher,
+    read: &Read,
+    from: Option<Position>,
+    bound: Position,
+) -> Option<Scan> {
     let (from, bound) = match read.direction {
         Direction::Forwards => (from.unwrap_or(Position::FIRST).max(Position::FIRST), bound),
         Direction::Backwards => (from.unwrap_or(bound).min(bound), Position::FIRST),
@@ -157,17 +175,31 @@ fn all(store: &EventStore, read: &Read, from: Option<Position>, bound: Position)
         Direction::Forwards => from > bound,
         Direction::Backwards => from < bound,
     };
-    if is_empty {
-        return Ok(Source::Nothing);
-    }
     let storage = store.storage_handle();
-    Ok(Source::All(Scan::new(
-        storage,
-        matcher,
-        read.direction,
-        from,
-        bound,
-    )))
+    (!is_empty).then(|| Scan::new(storage, matcher, read.direction, from, bound))
+}
+
+/// The links of a virtual stream, which is there as soon as it has one.
+async fn links(
+    store: &EventStore,
+    read: &Read,
+    stream: VirtualStream,
+    from: Option<Revision>,
+    bound: Position,
+) -> Result<Source> {
+    virtual_stream::check_filter(&read.filter)?;
+    if store
+        .virtual_end(&stream, Direction::Forwards)
+        .await?
+        .is_none()
+    {
+        return Err(Error::StreamNotFound {
+            stream: stream.name,
+        });
+    }
+    let from = from.map(|from| Position::new(from.get()));
+    let scan = all(store, Matcher::term(stream.term.clone()), read, from, bound);
+    Ok(scan.map_or(Source::Nothing, |scan| Source::Virtual(scan, stream)))
 }
 
 async fn one_stream(

@@ -8,13 +8,14 @@ use crate::metadata::{SOFT_DELETED, StreamMetadata};
 use crate::request::Mode;
 use crate::state::{StreamRecord, base};
 use crate::store::EventStore;
+use crate::virtual_stream::{VirtualStream, check_ordinary};
 use crate::visibility::Visibility;
 use bytes::Bytes;
 use icecore_core::{
     Append, AppendBuilder, Appended, Category, ContentType, DeleteKind, Direction, Error,
-    EventData, EventType, ExpectedRevision, ListStreams, PageLimit, RecordedEvent, Refusal, Result,
-    Revision, StreamEntry, StreamInfo, StreamName, StreamPage, StreamPlace, StreamState,
-    SystemStreams, Violation, ViolationKind, event_types,
+    EventData, EventType, ExpectedRevision, ListStreams, PageLimit, Position, RecordedEvent,
+    Refusal, Result, Revision, StreamEntry, StreamInfo, StreamName, StreamPage, StreamPlace,
+    StreamState, SystemStreams, Violation, ViolationKind, event_types,
 };
 
 /// Streams or categories that a page of a listing holds at most.
@@ -30,6 +31,9 @@ impl EventStore {
     ///
     /// `StreamNotFound`, when it never had an event nor metadata.
     pub async fn stream_info(&self, stream: &StreamName) -> Result<StreamInfo> {
+        if let Some(stream) = VirtualStream::named(stream) {
+            return self.virtual_info(stream).await;
+        }
         let record = self.record(&base(stream)).await?;
         let state = record.state_of(stream);
         if state == StreamState::Absent {
@@ -59,6 +63,43 @@ impl EventStore {
             metadata_revision: metadata_tail.map(|tail| tail.last_revision),
             metadata,
         })
+    }
+
+    async fn virtual_info(&self, stream: VirtualStream) -> Result<StreamInfo> {
+        let first = self.virtual_end(&stream, Direction::Forwards).await?;
+        let last = self.virtual_end(&stream, Direction::Backwards).await?;
+        let Some(end) = last else {
+            return Err(Error::StreamNotFound {
+                stream: stream.name,
+            });
+        };
+        Ok(StreamInfo {
+            stream: stream.name,
+            state: StreamState::Living { last: end.revision },
+            first,
+            last,
+            metadata_revision: None,
+            metadata: Bytes::new(),
+        })
+    }
+
+    /// The first or the last link of a virtual stream.
+    pub(crate) async fn virtual_end(
+        &self,
+        stream: &VirtualStream,
+        direction: Direction,
+    ) -> Result<Option<StreamPlace>> {
+        let from = match direction {
+            Direction::Forwards => Position::FIRST,
+            Direction::Backwards => self.last_position(),
+        };
+        let limit = PageLimit::events(1);
+        let storage = self.storage();
+        let page = storage
+            .read_term(&stream.term, from, direction, limit)
+            .await?;
+        let link = |target| place(&stream.link(self.store_id(), target));
+        Ok(page.events.first().map(link))
     }
 
     /// The first visible event from a revision on.
@@ -320,6 +361,7 @@ impl EventStore {
 }
 
 fn metadata_stream(stream: &StreamName) -> Result<StreamName> {
+    check_ordinary(stream)?;
     stream.metadata_stream().ok_or_else(|| {
         Error::invalid(
             "stream",

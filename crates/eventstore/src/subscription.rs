@@ -7,12 +7,14 @@ use crate::reader::last_revision_at;
 use crate::scan::Scan;
 use crate::state::base;
 use crate::store::EventStore;
+use crate::virtual_stream::{self, VirtualStream};
 use crate::visibility::Visibility;
 use futures::stream::try_unfold;
 use futures::{Stream, StreamExt};
 use icecore_core::{
-    Delivery, Direction, Error, PageLimit, Position, RecordedEvent, Result, Revision, SharedEvents,
-    Start, StreamName, StreamState, Subscribe, SubscribeFrom, SubscriptionMessage,
+    Delivery, Direction, Error, Filter, PageLimit, Position, RecordedEvent, Result, Revision,
+    SharedEvents, Start, StoreId, StreamName, StreamState, Subscribe, SubscribeFrom,
+    SubscriptionMessage,
 };
 use prometheus_client::metrics::gauge::Gauge;
 use std::collections::HashMap;
@@ -113,6 +115,8 @@ struct Subscription {
 
 enum Target {
     All,
+    /// The links to what the matcher finds.
+    Virtual(VirtualStream),
     Stream {
         stream: StreamName,
         next: Revision,
@@ -166,6 +170,9 @@ impl Subscription {
                 Matcher::all(&subscribe.filter)?,
                 first_position(start, last)?,
             ),
+            SubscribeFrom::Stream(stream, start) if VirtualStream::named(&stream).is_some() => {
+                follow_links(stream, start, &subscribe.filter, last)?
+            }
             SubscribeFrom::Stream(stream, start) => {
                 let matcher = Matcher::one_stream(&subscribe.filter)?;
                 let next = first_revision(&store, &stream, start, last).await?;
@@ -198,7 +205,7 @@ impl Subscription {
             place: Subscribers::enter(store.subscribers(), next)?,
             store,
         };
-        if next <= last && !matches!(subscription.target, Target::All) {
+        if next <= last && matches!(subscription.target, Target::Stream { .. }) {
             // Not from the ring: it has what retention hides, too.
             subscription.catching_up = Some(subscription.begin_catch_up(last).await?);
         }
@@ -220,6 +227,7 @@ impl Subscription {
                 continue;
             }
             let page = self.advance(last).await?;
+            let page = self.target.shows(page, self.store.store_id());
             self.place.moved_to(self.next);
             if let Some((reached, delivery)) = page.into_delivery() {
                 self.reported = reached;
@@ -344,7 +352,7 @@ impl Subscription {
 
     async fn begin_catch_up(&self, last: Position) -> Result<CatchUp> {
         match &self.target {
-            Target::All => {
+            Target::All | Target::Virtual(_) => {
                 let (storage, matcher) = (self.store.storage_handle(), self.matcher.clone());
                 let scan = Scan::new(storage, matcher, Direction::Forwards, self.next, last);
                 Ok(CatchUp::All(Box::new(scan)))
@@ -400,10 +408,21 @@ impl Subscription {
 }
 
 impl Target {
+    /// What was found as the subscriber gets it.
+    fn shows(&self, page: Page, store: StoreId) -> Page {
+        match (self, page) {
+            (Self::Virtual(stream), Page::Own(found)) => {
+                let links = found.iter().map(|event| stream.link(store, event));
+                Page::Own(links.collect())
+            }
+            (_, page) => page,
+        }
+    }
+
     /// Whether the event is one of the target's and was not seen yet; then it is seen now.
     fn takes(&mut self, event: &RecordedEvent) -> bool {
         match self {
-            Self::All => true,
+            Self::All | Self::Virtual(_) => true,
             Self::Stream {
                 stream,
                 next,
@@ -430,6 +449,27 @@ fn first_position(start: Start<Position>, last: Position) -> Result<Position> {
         )),
         Start::After(after) => Ok(after.next()),
     }
+}
+
+/// What follows the links of a virtual stream, and where it begins.
+fn follow_links(
+    stream: StreamName,
+    start: Start<Revision>,
+    filter: &Filter,
+    last: Position,
+) -> Result<(Target, Matcher, Position)> {
+    virtual_stream::check_filter(filter)?;
+    let Some(stream) = VirtualStream::named(&stream) else {
+        return Err(Error::StreamNotFound { stream });
+    };
+    let start = match start {
+        Start::Beginning => Start::Beginning,
+        Start::End => Start::End,
+        Start::After(revision) => Start::After(Position::new(revision.get())),
+    };
+    let matcher = Matcher::term(stream.term.clone());
+    let next = first_position(start, last)?;
+    Ok((Target::Virtual(stream), matcher, next))
 }
 
 /// Where a subscription to one stream begins that sees the store end at `end`.

@@ -4,7 +4,7 @@
 //! Run and log are compared by sums over hashes of all their postings, which takes neither memory nor
 //! lookups. What was removed from the log may still stand in a run until that is written anew.
 
-use crate::index::{Posting, Run, RunReader, for_each_term, is_tag, stream_key};
+use crate::index::{Posting, Run, RunReader, for_each_term, goes_with_payload, stream_key};
 use crate::log::{ReadError, corrupted};
 use crate::removal::sealed_chunk;
 use crate::store::Store;
@@ -165,7 +165,7 @@ impl Gone {
 
     /// Whether the index must not name a position under a term any more.
     pub(crate) fn is_gone(&self, term: &[u8], position: u64) -> bool {
-        self.is_removed(position) || (is_tag(term) && self.at(&self.erased, position))
+        self.is_removed(position) || (goes_with_payload(term) && self.at(&self.erased, position))
     }
 
     fn at(&self, which: &[bool], position: u64) -> bool {

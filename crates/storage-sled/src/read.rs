@@ -2,7 +2,7 @@
 //! everything else by the same code on a blocking thread.
 
 use crate::chunk::Chunk;
-use crate::index::{Axis, Posting, Query, is_tag, stream_key, term_key};
+use crate::index::{Axis, Posting, Query, goes_with_payload, stream_key, term_key};
 use crate::log::{Keep, corrupted};
 use crate::store::Store;
 use icecore_core::{
@@ -136,9 +136,8 @@ fn look_up(
     mut query: Query<'_>,
     limit: PageLimit,
 ) -> Result<Collected, Miss> {
-    // A tag goes with the payload.
-    let tag = is_tag(query.term);
-    let wanted = |event: &RecordedEvent| !(tag && event.erased);
+    let goes = goes_with_payload(query.term);
+    let wanted = |event: &RecordedEvent| !(goes && event.erased);
     loop {
         let found = find(store, access, &query)?;
         let positions = found.iter().map(|posting| posting.position);

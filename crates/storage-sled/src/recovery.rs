@@ -70,7 +70,10 @@ fn load_runs(store: &Store) -> Result<u64, OpenError> {
     };
     let manifest = manifest.unwrap_or_else(|| {
         if store.engine.last_run_key().is_ok_and(|key| key.is_some()) {
-            tracing::warn!("the list of index runs is damaged; the index is rebuilt from the log");
+            tracing::warn!(
+                "the list of index runs is damaged or of another version; the index is rebuilt from \
+                 the log"
+            );
         }
         Manifest::default()
     });

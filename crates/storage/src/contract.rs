@@ -104,6 +104,7 @@ pub const RULES: &[Rule] = &[
     rule!(indexes::events_are_found_by_category_type_and_tag),
     rule!(indexes::a_tag_twice_on_one_event_is_found_once),
     rule!(indexes::the_first_event_of_each_stream_is_found),
+    rule!(indexes::events_are_found_by_their_correlation_id),
     rule!(indexes::names_that_resemble_each_other_are_kept_apart),
     rule!(indexes::many_interleaved_streams_are_kept_apart),
     rule!(contents::every_field_is_kept),

@@ -7,10 +7,12 @@
 
 #[cfg(feature = "contract")]
 pub mod contract;
+mod correlation;
 mod memory;
 mod storage;
 mod verify;
 
+pub use correlation::correlation_id;
 pub use memory::MemoryStorage;
 pub use storage::{
     CategoryPage, Committed, Damage, Health, IndexCheck, IndexTerm, Lease, LogPage, NumberedAppend,

@@ -1,6 +1,7 @@
 //! The in-memory engine: the simplest thing that keeps the contract. Tests run on it, and other
 //! engines are compared with it. It forgets everything when it is dropped.
 
+use crate::correlation_id;
 use crate::{
     CategoryPage, Committed, Health, IndexCheck, IndexTerm, Lease, LogPage, NumberedAppend,
     ROOTS_PER_GROUP, Removal, RemovalKind, Removed, Stats, Storage, StreamNamePage, StreamTail,
@@ -406,7 +407,7 @@ impl State {
             },
         };
         for term in terms_of(&event) {
-            let goes = kind == RemovalKind::Event || matches!(term, IndexTerm::Tag(_));
+            let goes = kind == RemovalKind::Event || term.goes_with_payload();
             if let Some(positions) = self.terms.get_mut(&term).filter(|_| goes) {
                 positions.retain(|at| *at != position);
             }
@@ -442,6 +443,7 @@ fn terms_of(event: &RecordedEvent) -> impl Iterator<Item = IndexTerm> {
         .chain(event.stream.category().map(IndexTerm::Category))
         .chain(tags.into_iter().map(IndexTerm::Tag))
         .chain(first.then_some(IndexTerm::FirstEvent))
+        .chain(correlation_id(&event.metadata).map(IndexTerm::Correlation))
 }
 
 /// As many events as the limit allows, at least one if there is one.

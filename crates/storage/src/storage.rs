@@ -1,9 +1,10 @@
 //! The trait that an engine implements, and the few types that only pass this border.
 
+use crate::correlation_id;
 use async_trait::async_trait;
 use icecore_core::{
-    Category, Direction, EventType, Hash, LogEntry, Page, PageLimit, Position, Result, Revision,
-    SharedEvents, StoreId, StreamName, Tag,
+    Category, CorrelationId, Direction, EventType, Hash, LogEntry, Page, PageLimit, Position,
+    RecordedEvent, Result, Revision, SharedEvents, StoreId, StreamName, Tag,
 };
 use tokio::sync::watch;
 
@@ -247,6 +248,26 @@ pub enum IndexTerm {
     Tag(Tag),
     /// The first event of each stream.
     FirstEvent,
+    /// Events whose metadata has this correlation id, see [`crate::correlation_id`].
+    Correlation(CorrelationId),
+}
+
+impl IndexTerm {
+    /// Whether it finds this event.
+    pub fn holds(&self, event: &RecordedEvent) -> bool {
+        match self {
+            Self::Category(category) => event.stream.category().as_ref() == Some(category),
+            Self::EventType(event_type) => event.event_type == *event_type,
+            Self::Tag(tag) => event.tags.contains(tag),
+            Self::FirstEvent => event.revision == Revision::FIRST,
+            Self::Correlation(id) => correlation_id(&event.metadata).as_ref() == Some(id),
+        }
+    }
+
+    /// Whether an event that is erased is no longer found by it.
+    pub fn goes_with_payload(&self) -> bool {
+        matches!(self, Self::Tag(_) | Self::Correlation(_))
+    }
 }
 
 /// Where a stream ends.

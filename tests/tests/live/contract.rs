@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Rules about what no client can ask for.
-const NOT_FOR_CLIENTS: [&str; 17] = [
+const NOT_FOR_CLIENTS: [&str; 18] = [
     // The lease is between the server and its engine.
     "a_later_lead_fences_the_earlier_one",
     "a_commit_after_another_position_writes_nothing",
@@ -37,6 +37,7 @@ const NOT_FOR_CLIENTS: [&str; 17] = [
     // The stored log and what is taken out of it are for operators, who have calls of their own.
     "the_log_is_read_as_it_was_written",
     "an_erased_event_stays_without_its_payload",
+    "events_are_found_by_their_correlation_id",
     "removed_events_are_in_no_page",
     "an_earlier_lead_removes_nothing",
     "appends_follow_removed_events",
@@ -144,9 +145,10 @@ impl OverTheWire {
         Ok(Page { events, next, end })
     }
 
-    /// The first events of streams: the protocol has no word for them, so they are picked here.
-    async fn first_events(
+    /// What the protocol has no word for, so it is picked here.
+    async fn picked(
         &self,
+        term: &IndexTerm,
         from: Position,
         direction: Direction,
         limit: PageLimit,
@@ -155,8 +157,7 @@ impl OverTheWire {
         loop {
             let everything = Filter::everything();
             let mut page = self.page_of_all(everything, next, direction, limit).await?;
-            page.events
-                .retain(|event| event.revision == Revision::FIRST);
+            page.events.retain(|event| term.holds(event));
             if !page.events.is_empty() || page.end {
                 return Ok(page);
             }
@@ -251,7 +252,9 @@ impl Storage for OverTheWire {
     ) -> Result<Page> {
         let everything = Filter::everything();
         let filter = match term.clone() {
-            IndexTerm::FirstEvent => return self.first_events(from, direction, limit).await,
+            IndexTerm::FirstEvent | IndexTerm::Correlation(_) => {
+                return self.picked(term, from, direction, limit).await;
+            }
             IndexTerm::Category(category) => Filter {
                 category: Some(category),
                 ..everything

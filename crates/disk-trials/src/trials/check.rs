@@ -115,7 +115,7 @@ impl Fates {
     }
 
     fn expected<'e>(&self, view: &View, event: &'e RecordedEvent) -> Expected<'e> {
-        let is_tag = matches!(view, View::Term(IndexTerm::Tag(_)));
+        let is_tag = matches!(view, View::Term(term) if term.goes_with_payload());
         let kind = |fates: &HashMap<Position, RemovalKind>| fates.get(&event.position).copied();
         // A tag goes with the payload.
         let leaves = |kind: RemovalKind| kind == RemovalKind::Event || is_tag;

@@ -20,3 +20,4 @@ mod subscriptions;
 mod support;
 mod tree;
 mod verify;
+mod virtual_streams;

@@ -20,9 +20,9 @@ pub(crate) use manifest::Manifest;
 pub(crate) use names::{Listed, NameQuery};
 pub(crate) use posting::{Axis, Posting, Query};
 pub(crate) use run::{Run, RunReader, delete_run};
-pub(crate) use section::{SectionKey, encode, run_of, run_start};
+pub(crate) use section::{INDEX_FORMAT, SectionKey, encode, run_of, run_start};
 pub(crate) use tail::Tail;
-pub(crate) use term::{for_each as for_each_term, is_tag, stream_key, term_key};
+pub(crate) use term::{for_each as for_each_term, goes_with_payload, stream_key, term_key};
 pub(crate) use writing::{Halt, RunPlan, RunWriter};
 
 #[cfg(feature = "fuzzing")]

@@ -15,12 +15,16 @@
 //!
 //! The manifest is the one value of run 0; run ids start at 1 and are never used again.
 
-use crate::directory::FORMAT;
 use crate::encoding::Input;
 use crate::record::Damage;
 use icecore_core::StoreId;
 
 const MAGIC: [u8; 4] = *b"ICER";
+
+/// Format of the index alone, which can always be made again from the log: another one is not read but
+/// rebuilt. 2 has correlation ids.
+pub(crate) const INDEX_FORMAT: u8 = 2;
+
 pub(super) const HEADER_BYTES: usize = 42;
 const CHECKED_BYTES: usize = 38;
 
@@ -77,7 +81,7 @@ pub(crate) fn encode(store_id: StoreId, key: SectionKey, payload: &[u8]) -> Vec<
     let length = u32::try_from(payload.len()).expect("values are smaller than 64 KiB");
     let mut out = Vec::with_capacity(HEADER_BYTES + payload.len());
     out.extend_from_slice(&MAGIC);
-    out.push(FORMAT);
+    out.push(INDEX_FORMAT);
     out.push(key.section as u8);
     out.extend_from_slice(store_id.get().as_bytes());
     out.extend_from_slice(&key.run.to_be_bytes());
@@ -97,6 +101,9 @@ pub(crate) fn decode(store_id: StoreId, key: SectionKey, value: &[u8]) -> Result
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&head[..CHECKED_BYTES]), payload);
     if head[CHECKED_BYTES..] != checksum.to_be_bytes() {
         return Err(Damage("an index value does not match its checksum"));
+    }
+    if head[4] != INDEX_FORMAT {
+        return Err(Damage("an index value is of another version"));
     }
     // What is not covered by comparing with a fresh header was checked by the checksum.
     if encode(store_id, key, &[])[..34] != head[..34] {

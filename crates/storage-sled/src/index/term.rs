@@ -7,16 +7,18 @@
 //! 3 + event type
 //! 4 + tag
 //! 5                  the first event of each stream
+//! 6 + correlation id
 //! ```
 
 use icecore_core::{RecordedEvent, Revision, StreamName};
-use icecore_storage::IndexTerm;
+use icecore_storage::{IndexTerm, correlation_id};
 
 pub(crate) const STREAM: u8 = 1;
 pub(crate) const CATEGORY: u8 = 2;
 const EVENT_TYPE: u8 = 3;
 const TAG: u8 = 4;
 const FIRST_EVENT: u8 = 5;
+const CORRELATION: u8 = 6;
 
 /// The key of a term.
 pub(crate) fn key(kind: u8, name: &str) -> Vec<u8> {
@@ -36,6 +38,7 @@ pub(crate) fn term_key(term: &IndexTerm) -> Vec<u8> {
         IndexTerm::EventType(event_type) => key(EVENT_TYPE, event_type.as_str()),
         IndexTerm::Tag(tag) => key(TAG, tag.as_str()),
         IndexTerm::FirstEvent => vec![FIRST_EVENT],
+        IndexTerm::Correlation(id) => key(CORRELATION, id.as_str()),
     }
 }
 
@@ -59,11 +62,14 @@ pub(crate) fn for_each(event: &RecordedEvent, key: &mut Vec<u8>, mut visit: impl
     if event.revision == Revision::FIRST {
         term(FIRST_EVENT, "");
     }
+    if let Some(id) = correlation_id(&event.metadata) {
+        term(CORRELATION, id.as_str());
+    }
 }
 
-/// Whether a term is a tag.
-pub(crate) fn is_tag(term: &[u8]) -> bool {
-    term.first() == Some(&TAG)
+/// Whether an event that is erased is no longer found by this term.
+pub(crate) fn goes_with_payload(term: &[u8]) -> bool {
+    matches!(term.first(), Some(&(TAG | CORRELATION)))
 }
 
 /// Whether the postings of a term carry revisions.

@@ -7,6 +7,7 @@
 use crate::chunk::Header;
 use crate::directory::FORMAT;
 use crate::encoding::Input;
+use crate::index::INDEX_FORMAT;
 use icecore_core::{Finding, Position, StoreId};
 use std::io::{self, Read};
 use uuid::Uuid;
@@ -25,6 +26,7 @@ const RECORDS_MAX: u32 = 1 << 20;
 struct Envelope {
     kind: Kind,
     magic: [u8; 4],
+    format: u8,
     store_id_at: usize,
     length: Length,
     checked_bytes: usize,
@@ -47,6 +49,7 @@ const ENVELOPES: [Envelope; 3] = [
     Envelope {
         kind: Kind::Chunk,
         magic: *b"ICEK",
+        format: FORMAT,
         store_id_at: 10,
         length: Length::At(54),
         checked_bytes: 58,
@@ -54,6 +57,7 @@ const ENVELOPES: [Envelope; 3] = [
     Envelope {
         kind: Kind::Index,
         magic: *b"ICER",
+        format: INDEX_FORMAT,
         store_id_at: 6,
         length: Length::At(34),
         checked_bytes: 38,
@@ -61,6 +65,7 @@ const ENVELOPES: [Envelope; 3] = [
     Envelope {
         kind: Kind::Roots,
         magic: *b"ICEH",
+        format: FORMAT,
         store_id_at: 5,
         length: Length::Fixed(128 * 32),
         checked_bytes: 29,
@@ -193,7 +198,7 @@ impl Scan {
             return Found::Nothing;
         };
         let is_ours = self.store_id.is_none_or(|ours| ours.get() == id);
-        if !is_ours || header[4] != FORMAT {
+        if !is_ours || header[4] != envelope.format {
             return Found::Nothing;
         }
         let payload_bytes = match envelope.length {

@@ -4,8 +4,8 @@ use super::compare::{check_categories, check_names};
 use super::generate::{event_type, stream_name, tag};
 use super::walk::{Scope, check_scope};
 use super::writer::Writer;
-use crate::{IndexTerm, Storage, StreamTail};
-use icecore_core::{Category, Position, RecordedEvent, Revision};
+use crate::{IndexTerm, Removal, RemovalKind, Storage, StreamTail};
+use icecore_core::{Category, CorrelationId, Position, RecordedEvent, Revision};
 
 /// The answers stand as the streams were asked for, `None` for a stream without an event, and a
 /// stream may be asked for twice.
@@ -180,6 +180,36 @@ pub async fn the_first_event_of_each_stream_is_found(storage: &dyn Storage) {
     let found = writer.events.iter().filter(|event| first.holds(event));
     assert_eq!(found.count(), 5);
     check_scope(storage, &first, &writer.events).await;
+}
+
+/// The correlation id in the metadata finds an event whatever its stream, until the event is erased.
+pub async fn events_are_found_by_their_correlation_id(storage: &dyn Storage) {
+    let mut writer = Writer::lead(storage).await;
+    for (stream, id) in [("a", "x"), ("b", "y"), ("a", "y"), ("c", "x"), ("b", "")] {
+        let metadata = match id {
+            "" => r#"{"correlationId":"x"}"#.to_owned(),
+            id => format!(r#"{{"by":"me","$correlationId":"{id}"}}"#),
+        };
+        let event = RecordedEvent {
+            metadata: metadata.into(),
+            ..writer.numbering.event(stream)
+        };
+        writer.write(vec![event]).await;
+    }
+    let scope =
+        |id: &'static str| Scope::Term(IndexTerm::Correlation(CorrelationId::new(id).unwrap()));
+    for (id, count) in [("x", 2), ("y", 2), ("z", 0)] {
+        let events = writer.events.iter();
+        assert_eq!(events.filter(|event| scope(id).holds(event)).count(), count);
+        check_scope(storage, &scope(id), &writer.events).await;
+    }
+    let erased = Removal {
+        position: Position::FIRST,
+        kind: RemovalKind::Payload,
+    };
+    storage.remove(&writer.lease, vec![erased]).await.unwrap();
+    writer.events[0] = writer.events[0].clone().into_erased();
+    check_scope(storage, &scope("x"), &writer.events).await;
 }
 
 /// A name that begins like another, or a tag that reads like a category, is another thing.

@@ -1,6 +1,6 @@
 //! Reads to the end, page by page, and checks on the way what holds for every page.
 
-use crate::{IndexTerm, Storage};
+use crate::{IndexTerm, Storage, correlation_id};
 use icecore_core::{
     Direction, Page, PageLimit, Position, RecordedEvent, Result, Revision, StreamName,
 };
@@ -37,12 +37,7 @@ impl Scope {
         match self {
             Self::All => true,
             Self::Stream(stream) => event.stream == *stream,
-            Self::Term(IndexTerm::Category(category)) => {
-                event.stream.category().as_ref() == Some(category)
-            }
-            Self::Term(IndexTerm::EventType(event_type)) => event.event_type == *event_type,
-            Self::Term(IndexTerm::Tag(tag)) => event.tags.contains(tag),
-            Self::Term(IndexTerm::FirstEvent) => event.revision == Revision::FIRST,
+            Self::Term(term) => term.holds(event),
         }
     }
 
@@ -57,6 +52,8 @@ impl Scope {
         ]);
         scopes.extend(category.into_iter().chain(tags).map(Self::Term));
         scopes.extend(first.holds(event).then_some(first));
+        let correlation = correlation_id(&event.metadata).map(IndexTerm::Correlation);
+        scopes.extend(correlation.map(Self::Term));
         scopes
     }
 

@@ -16,6 +16,7 @@
 //! | metadata of a stream | events of `$$stream`, as here |
 
 mod appending;
+pub mod client;
 mod errors;
 mod event;
 mod expectation;

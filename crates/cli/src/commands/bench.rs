@@ -14,7 +14,7 @@ mod subscribe;
 
 use crate::args::{ConnectionArgs, duration};
 use anyhow::{Result, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use icecore_client::Client;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -60,6 +60,15 @@ struct LoadArgs {
     /// Give each event of an append to another stream, instead of all to one
     #[arg(long)]
     interleaved: bool,
+}
+
+/// The door that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    /// Icecore's own, `icecore.v1`
+    Icecore,
+    /// That of KurrentDB's and EventStoreDB's clients
+    Kurrent,
 }
 
 /// How the result is shown.

@@ -76,6 +76,30 @@ fn an_empty_store_is_filled_and_then_read() {
 }
 
 #[test]
+fn the_door_for_kurrents_clients_is_measured_by_calls_of_theirs() {
+    let server = Server::start();
+    let line =
+        "append --protocol kurrent --clients 2 --in-flight 8 --events 120 --events-per-append 3";
+    assert_eq!(report(bench(&server, line, &COMMON))["events"], 120);
+    assert_eq!(last_position(&server), 120);
+    let replay = report(bench(&server, "replay --protocol kurrent", &COMMON));
+    assert_eq!(replay["events"], 120);
+    let filtered = bench(
+        &server,
+        "replay --protocol kurrent --type BenchRare",
+        &COMMON,
+    );
+    assert!(filtered.err.contains("takes no filter"), "{}", filtered.err);
+    let interleaved = "append --protocol kurrent --interleaved --events-per-append 2";
+    let refused = bench(&server, interleaved, &COMMON);
+    assert!(
+        refused.err.contains("a batch goes to one stream"),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
 fn what_is_delivered_is_what_was_appended() {
     let server = Server::start();
     let line = "subscribe --clients 3 --rate 200 --duration 1s --events-per-append 2";

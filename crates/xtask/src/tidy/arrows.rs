@@ -52,7 +52,8 @@ const DRAWING: &[Crate] = &[
         &["client"],
     ),
     arrows("client", &["wire"], &["testing"]),
-    arrows("cli", &["client", "server"], &["testing"]),
+    // The door for KurrentDB clients is measured with a client of its own.
+    arrows("cli", &["client", "kurrent", "server"], &["testing"]),
     // It watches the engine alone: a server around it would add writes of its own.
     arrows("disk-trials", &["storage", "storage-sled"], &[]),
     // The rules a second time and the checker of histories; only tests hold a store to them.

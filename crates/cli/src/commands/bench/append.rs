@@ -3,12 +3,13 @@
 
 use super::load::{Writer, fresh_category};
 use super::measure::{Lap, Measurement};
-use super::{ConnectionsArgs, EndArgs, LoadArgs, ShowArgs};
+use super::{ConnectionsArgs, EndArgs, LoadArgs, Protocol, ShowArgs};
 use crate::args::ConnectionArgs;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use icecore_client::{Client, PendingAppend};
-use std::collections::VecDeque;
+use icecore_kurrent::client::Batches;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,7 @@ Examples:
   icecore bench append --clients 1
   icecore bench append --clients 64 --events-per-append 10 --duration 30s
   icecore bench append --clients 64 --session --json
+  icecore bench append --clients 16 --protocol kurrent
   icecore bench append --clients 16 --events 1000000 --events-per-append 100 --interleaved")]
 pub(super) struct AppendArgs {
     /// Clients that append at the same time
@@ -40,6 +42,10 @@ pub(super) struct AppendArgs {
     /// Appends a second, all clients together, instead of as many as possible
     #[arg(long, value_name = "N", conflicts_with = "session")]
     rate: Option<NonZeroU64>,
+    /// The protocol of the calls; that of KurrentDB's clients appends in batches, through one call for
+    /// each client
+    #[arg(long, value_name = "NAME", default_value = "icecore", conflicts_with_all = ["session", "rate"])]
+    protocol: Protocol,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -52,8 +58,9 @@ pub(super) async fn run(args: AppendArgs, connection: &ConnectionArgs) -> Result
     let clients = args.connections.connect(connection).await?;
     let category = fresh_category(&clients[0]).await?;
     let in_flight = args.in_flight;
-    let writers = match (args.session, in_flight) {
-        (false, Some(in_flight)) => args.clients.get() * in_flight.get(),
+    let pipelined = args.session || args.protocol == Protocol::Kurrent;
+    let writers = match in_flight {
+        Some(in_flight) if !pipelined => args.clients.get() * in_flight.get(),
         _ => args.clients.get(),
     };
     let load = args.load.load(&category, writers, NonZeroU64::MIN)?;
@@ -63,8 +70,12 @@ pub(super) async fn run(args: AppendArgs, connection: &ConnectionArgs) -> Result
     let mut measurement = Measurement::begin(clients[0].clone(), end, args.show).await?;
     for (number, client) in (0..writers).zip(clients.iter().cycle()) {
         let (writer, client, pace) = (load.writer(number), client.clone(), Arc::clone(&pace));
-        if args.session {
-            let in_flight = in_flight.unwrap_or(SESSION_IN_FLIGHT).get();
+        let session_in_flight = in_flight.unwrap_or(SESSION_IN_FLIGHT).get();
+        if args.protocol == Protocol::Kurrent {
+            let server = connection.server.clone();
+            measurement.spawn(|lap| in_batches(server, writer, events, session_in_flight, lap));
+        } else if args.session {
+            let in_flight = session_in_flight;
             measurement.spawn(|lap| through_session(client, writer, events, in_flight, lap));
         } else {
             measurement.spawn(|lap| one_by_one(client, writer, events, pace, lap));
@@ -121,6 +132,46 @@ async fn through_session(
     }
     session.close().await;
     Ok(lap)
+}
+
+/// Appends as KurrentDB's clients do, with up to so many under way.
+async fn in_batches(
+    server: String,
+    mut writer: Writer,
+    events: u64,
+    in_flight: u64,
+    mut lap: Lap,
+) -> Result<Lap> {
+    let mut batches = icecore_kurrent::client::Client::connect(&server)
+        .await?
+        .batches()
+        .await?;
+    let mut pending = HashMap::new();
+    while lap.goes_on(events) {
+        let append = writer.append()?;
+        let since = Instant::now();
+        pending.insert(batches.send(&append).await?, since);
+        if pending.len() as u64 == in_flight {
+            answered(&mut batches, &mut pending, events, &mut lap).await?;
+        }
+    }
+    while !pending.is_empty() {
+        answered(&mut batches, &mut pending, events, &mut lap).await?;
+    }
+    Ok(lap)
+}
+
+/// Takes the next answer.
+async fn answered(
+    batches: &mut Batches,
+    pending: &mut HashMap<u64, Instant>,
+    events: u64,
+    lap: &mut Lap,
+) -> Result<()> {
+    let number = batches.answer().await?;
+    let since = pending.remove(&number);
+    lap.done(since.context("an answer to nothing came")?, events);
+    Ok(())
 }
 
 /// Hands out moments, so many a second, to all who ask.

@@ -4,10 +4,10 @@
 use super::append::{Pace, one_by_one};
 use super::load::Load;
 use super::measure::{End, Lap, Measurement};
-use super::{ConnectionsArgs, LoadArgs, ShowArgs};
+use super::{ConnectionsArgs, LoadArgs, Protocol, ShowArgs};
 use crate::args::{ConnectionArgs, FilterArgs};
 use crate::output::note;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use futures::TryStreamExt as _;
 use icecore_client::{
@@ -20,6 +20,9 @@ use std::time::Instant;
 /// Writers that fill a store.
 const WRITERS: u64 = 16;
 
+/// Events that are counted at once where each is a message.
+const EVENTS_OF_A_LAP: u64 = 1_000;
+
 /// Events that they give an append unless told otherwise.
 const EVENTS_PER_APPEND: NonZeroU64 = NonZeroU64::new(10).expect("it is not 0");
 
@@ -29,12 +32,16 @@ const EVENTS_PER_APPEND: NonZeroU64 = NonZeroU64::new(10).expect("it is not 0");
 Examples:
   icecore bench replay
   icecore bench replay --type BenchRare                # one event in a thousand, by an index
+  icecore bench replay --protocol kurrent              # as KurrentDB's clients read all streams
   icecore bench replay --events 10000000 --json        # fills an empty store with so many first")]
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     stored: StoredArgs,
     #[command(flatten)]
     filter: FilterArgs,
+    /// The protocol of the call; that of KurrentDB's clients reads all streams, without a filter
+    #[arg(long, value_name = "NAME", default_value = "icecore")]
+    protocol: Protocol,
     #[command(flatten)]
     show: ShowArgs,
 }
@@ -59,7 +66,17 @@ pub(super) async fn run(args: ReplayArgs, connection: &ConnectionArgs) -> Result
     let filter = args.filter.filter();
     let client = clients[0].clone();
     let mut measurement = Measurement::begin(client.clone(), End::ByItself, args.show).await?;
-    measurement.spawn(|lap| replay(client, filter, lap));
+    match args.protocol {
+        Protocol::Icecore => measurement.spawn(|lap| replay(client, filter, lap)),
+        Protocol::Kurrent => {
+            ensure!(
+                filter == Filter::default(),
+                "--protocol kurrent takes no filter"
+            );
+            let server = connection.server.clone();
+            measurement.spawn(|lap| read_all(server, lap));
+        }
+    }
     let report = measurement.finish().await?;
     report.show("messages", "wait for a message")
 }
@@ -81,6 +98,22 @@ async fn replay(client: Client, filter: Filter, mut lap: Lap) -> Result<Lap> {
         since = Instant::now();
     }
     bail!("the subscription ended before it had caught up")
+}
+
+/// As KurrentDB's clients read it: a message for each event.
+async fn read_all(server: String, mut lap: Lap) -> Result<Lap> {
+    let mut client = icecore_kurrent::client::Client::connect(&server).await?;
+    let (mut since, mut taken) = (Instant::now(), 0);
+    let reading = client.read_all(|| {
+        taken += 1;
+        if taken == EVENTS_OF_A_LAP {
+            lap.done(since, taken);
+            (since, taken) = (Instant::now(), 0);
+        }
+    });
+    reading.await?;
+    lap.done(since, taken);
+    Ok(lap)
 }
 
 /// Fills a store that has no events.

@@ -4,7 +4,7 @@ use crate::event::stream;
 use crate::proto::event_store::client::streams::{
     DeleteReq, DeleteResp, TombstoneReq, TombstoneResp, delete_resp, tombstone_resp,
 };
-use icecore_core::{DeleteKind, Error, ExpectedRevision, Position, Result, StreamName};
+use icecore_core::{DeleteKind, Error, ExpectedRevision, Position, Result, StreamName, Violation};
 use icecore_eventstore::EventStore;
 
 /// A stream that is to be deleted, and what is expected of it.
@@ -22,8 +22,19 @@ impl Deletion {
 
     /// Deletes the stream. The result is where that stands.
     pub(super) async fn carry_out(self, store: &EventStore, kind: DeleteKind) -> Result<Position> {
-        let deleted = store.delete(&self.stream, self.expected, kind).await?;
-        Ok(deleted.last_position)
+        let mut deleted = store.delete(&self.stream, self.expected, kind).await;
+        if let Err(Error::Refused(refusal)) = &mut deleted {
+            self.keep_own(&mut refusal.violations);
+        }
+        Ok(deleted?.last_position)
+    }
+
+    /// Leaves out what is said of the metadata stream, of which the caller expected nothing.
+    fn keep_own(&self, violations: &mut Vec<Violation>) {
+        let is_own = |violation: &Violation| violation.stream == self.stream;
+        if violations.iter().any(is_own) {
+            violations.retain(is_own);
+        }
     }
 }
 

@@ -97,6 +97,10 @@ bench-peers *options: release
         --manifest-path tests/peers/Cargo.toml --target-dir "{{peers}}"
     {{target}}/icecore-xtask bench --binary {{target}}/icecore --peers "{{peers}}" {{options}}
 
+# KurrentDB's own clients, from their registries, against the release binary (needs python3 and npm)
+compat *suites: release
+    tests/compat/run {{suites}}
+
 # The README's commands with the release binary
 readme: release
     {{target}}/icecore-xtask readme --binary {{target}}/icecore

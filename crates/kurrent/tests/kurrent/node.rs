@@ -39,6 +39,25 @@ async fn the_node_is_where_the_client_came_to() {
 }
 
 #[tokio::test]
+async fn over_http_the_node_says_the_same() {
+    let door = Door::open().await;
+    success(door.put("s", Any, &[1, 2]).await.unwrap());
+    let request = http::Request::builder().uri("/gossip");
+    let request = request.header("host", "db.example:2114").body(()).unwrap();
+    let gossip = icecore_kurrent::gossip_document(&door.store, &request);
+    let node = &gossip["members"][0];
+    assert_eq!(
+        (&node["state"], &node["isAlive"]),
+        (&"Leader".into(), &true.into())
+    );
+    let end_point = (&node["httpEndPointIp"], &node["httpEndPointPort"]);
+    assert_eq!(end_point, (&"db.example".into(), &2_114.into()));
+    assert_eq!(node["lastCommitPosition"], 2);
+    let info = icecore_kurrent::info_document();
+    assert_eq!(info["esVersion"], "26.1.0");
+}
+
+#[tokio::test]
 async fn only_what_can_be_called_is_announced() {
     let door = Door::open().await;
     let mut client = ServerFeaturesClient::new(door.kurrent.clone());

@@ -2,7 +2,7 @@
 //! consumers, and takes their answers. Both protocols stand on it.
 //!
 //! What groups there are: `group/registry.rs`, kept by `group/config.rs`. A group with consumers is
-//! awake: one task (`group/task.rs`) that moves a machine (`group/machine.rs`), which decides
+//! awake (`group/slot.rs`): one task (`group/task.rs`) that moves a machine (`group/machine.rs`), which decides
 //! everything, reads (`group/source.rs`) and remembers in events (`group/books.rs`). A group without
 //! consumers costs nothing but its settings. What is parked: `group/parked.rs`. Appends that finish
 //! deliveries: `group/finish.rs`.
@@ -17,6 +17,7 @@ mod machine;
 mod parked;
 mod progress;
 mod registry;
+mod slot;
 mod source;
 mod task;
 

@@ -15,6 +15,7 @@
 //!                   on behind a parked event, null when it has caught up
 //! ```
 
+mod checkpoint;
 mod store;
 
 pub(super) use store::BooksAppend;
@@ -25,8 +26,8 @@ use super::progress::Checkpoint;
 use crate::state::base;
 use bytes::Bytes;
 use icecore_core::{
-    ContentType, Error, EventData, EventType, GroupId, RecordedEvent, Result, Revision, StreamName,
-    Timestamp, event_types,
+    ContentType, EventData, EventType, GroupId, RecordedEvent, Revision, StreamName, Timestamp,
+    event_types,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -255,7 +256,7 @@ impl Books {
         parked.extend(parks.iter().map(|park| link_event(next_id(), park, now)));
         let checkpoint = entry.checkpoint.as_ref();
         let checkpoint = checkpoint.map(|checkpoint| {
-            let (data, metadata) = self.checkpoint_json(checkpoint);
+            let (data, metadata) = checkpoint::encode(&self.group, checkpoint);
             own_event(next_id(), CHECKPOINT, &data, metadata.to_string().into())
         });
         EntryEvents {
@@ -311,56 +312,6 @@ impl Books {
         let parks = entry.changes.parks.iter().zip(first..);
         parks.map(|(park, link)| (park.entry, link)).collect()
     }
-
-    fn checkpoint_json(&self, checkpoint: &Checkpoint) -> (Value, Value) {
-        let done = checkpoint.done.map_or("-1".to_owned(), |n| n.to_string());
-        let data = match self.group.stream() {
-            Some(_) => done,
-            None => format!("C:{done}/P:{done}"),
-        };
-        let unfinished = checkpoint.unfinished.iter();
-        let unfinished: Map<_, _> = unfinished
-            .map(|(place, tries)| (place.to_string(), (*tries).into()))
-            .collect();
-        let metadata = json!({"seen": checkpoint.seen, "unfinished": unfinished});
-        (data.into(), metadata)
-    }
-}
-
-/// Reads a checkpoint.
-///
-/// # Errors
-///
-/// `Corrupted`, when it is none: a group that began somewhere else instead would skip or repeat events.
-fn read_checkpoint(event: &RecordedEvent) -> Result<Checkpoint> {
-    let bad = || {
-        Error::corrupted(format!(
-            "event {} of `{}` is no checkpoint",
-            event.revision, event.stream
-        ))
-    };
-    let data: Value = serde_json::from_slice(&event.data).map_err(|_| bad())?;
-    let text = match &data {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let text = text.strip_prefix("C:").unwrap_or(&text);
-    let number = text.split_once('/').map_or(text, |(commit, _)| commit);
-    let done = match number {
-        "-1" => None,
-        number => Some(number.parse().map_err(|_| bad())?),
-    };
-    let metadata: Value = serde_json::from_slice(&event.metadata).unwrap_or(Value::Null);
-    let unfinished = metadata["unfinished"].as_object().into_iter().flatten();
-    let unfinished = unfinished.filter_map(|(place, tries)| {
-        let tries = u32::try_from(tries.as_u64()?).unwrap_or(u32::MAX);
-        Some((place.parse().ok()?, tries))
-    });
-    Ok(Checkpoint {
-        done,
-        seen: metadata["seen"].as_u64().or(done).max(done),
-        unfinished: unfinished.collect(),
-    })
 }
 
 fn sorted(numbers: &HashSet<u64>) -> Vec<u64> {

@@ -4,7 +4,7 @@
 use super::command::Command;
 use super::config::{CONFIG, GroupRecord, decode, encode};
 use super::consumer::{GroupConsumer, GroupDeliveries};
-use super::task::Awake;
+use super::slot::Slot;
 use crate::state::base;
 use crate::store::EventStore;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use icecore_core::limits::GROUPS_MAX;
 use icecore_core::{
     AppendBuilder, Consume, ContentType, DeleteKind, Direction, Error, EventData, EventType,
     ExpectedRevision, Group, GroupId, GroupInfo, GroupProblem, GroupSettings, GroupStart,
-    GroupStatus, PageLimit, Position, Result, Revision, StreamName, StreamState, event_types,
+    GroupStatus, PageLimit, Position, Result, Revision, StreamState, event_types,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,21 +42,6 @@ struct Known {
     groups: BTreeMap<String, Arc<Slot>>,
 }
 
-/// A group, awake or not.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) record: Arc<GroupRecord>,
-    state: Mutex<SlotState>,
-}
-
-#[derive(Debug)]
-enum SlotState {
-    Asleep,
-    Awake(Awake),
-    /// It was changed or deleted: who has this slot looks for another.
-    Closed,
-}
-
 impl EventStore {
     /// Creates a group. It begins as its settings say; with the end, after what is stored now.
     ///
@@ -77,6 +62,8 @@ impl EventStore {
         }
         let begin = self.begin_of(&group).await?;
         let id = group.id.clone();
+        // A deletion that was interrupted may have left them.
+        self.delete_own_streams(&id).await?;
         let record = Arc::new(GroupRecord { group, begin });
         let mut records = list.records();
         records.push(Arc::clone(&record));
@@ -139,10 +126,7 @@ impl EventStore {
         if let Some(list) = known.as_mut() {
             list.groups.remove(&id.to_string());
         }
-        for stream in [id.checkpoint_stream(), id.parked_stream()] {
-            self.delete_if_there(&stream).await?;
-        }
-        Ok(())
+        self.delete_own_streams(id).await
     }
 
     /// Lets a consumer join a group.
@@ -386,11 +370,13 @@ impl EventStore {
         }
     }
 
-    async fn delete_if_there(&self, stream: &StreamName) -> Result<()> {
-        let state = self.record(stream).await?.state();
-        if matches!(state, StreamState::Living { .. }) {
-            let any = ExpectedRevision::Any;
-            self.delete(stream, any, DeleteKind::Soft).await?;
+    async fn delete_own_streams(&self, id: &GroupId) -> Result<()> {
+        for stream in [id.checkpoint_stream(), id.parked_stream()] {
+            let state = self.record(&stream).await?.state();
+            if matches!(state, StreamState::Living { .. }) {
+                let any = ExpectedRevision::Any;
+                self.delete(&stream, any, DeleteKind::Soft).await?;
+            }
         }
         Ok(())
     }
@@ -407,68 +393,5 @@ impl Known {
     fn records(&self) -> Vec<Arc<GroupRecord>> {
         let slots = self.groups.values();
         slots.map(|slot| Arc::clone(&slot.record)).collect()
-    }
-}
-
-impl Slot {
-    fn new(record: Arc<GroupRecord>) -> Self {
-        Self {
-            record,
-            state: Mutex::new(SlotState::Asleep),
-        }
-    }
-
-    /// Tells a group something if it is awake; whether it was told.
-    pub(super) async fn tell(&self, command: Command) -> bool {
-        let state = self.state.lock().await;
-        match &*state {
-            SlotState::Awake(awake) => awake.commands.send(command).await.is_ok(),
-            SlotState::Asleep | SlotState::Closed => false,
-        }
-    }
-
-    /// Wakes a group if it sleeps, and tells it something; whether it was told.
-    async fn wake_and_tell(&self, store: &EventStore, command: Command) -> Result<bool> {
-        let mut state = self.state.lock().await;
-        if let SlotState::Awake(awake) = &mut *state
-            && awake.commands.is_closed()
-        {
-            // What it has written last is what the next one reads.
-            let _ = (&mut awake.task).await;
-            *state = SlotState::Asleep;
-        }
-        if matches!(*state, SlotState::Asleep) {
-            let record = Arc::clone(&self.record);
-            *state = SlotState::Awake(store.wake(record).await?);
-        }
-        match &*state {
-            SlotState::Awake(awake) => Ok(awake.commands.send(command).await.is_ok()),
-            SlotState::Asleep | SlotState::Closed => Ok(false),
-        }
-    }
-
-    /// Ends a group for good, once what it has to write is written.
-    async fn close(&self, why: Error) {
-        let mut state = self.state.lock().await;
-        end(std::mem::replace(&mut *state, SlotState::Closed), why).await;
-    }
-
-    /// Ends what a group does at the moment.
-    async fn put_to_sleep(&self, id: &GroupId) {
-        let mut state = self.state.lock().await;
-        if matches!(*state, SlotState::Awake(_)) {
-            let reason = "it was restarted".to_owned();
-            let why = Error::group(id, GroupProblem::Dropped { reason });
-            end(std::mem::replace(&mut *state, SlotState::Asleep), why).await;
-        }
-    }
-}
-
-async fn end(state: SlotState, why: Error) {
-    if let SlotState::Awake(awake) = state {
-        // It may have ended by itself.
-        let _ = awake.commands.send(Command::Stop { why }).await;
-        drop(awake.commands);
-        let _ = awake.task.await;
     }
 }

@@ -59,7 +59,9 @@ struct GroupTask {
     /// Who leaves when what it has answered is taken in.
     leaving: Vec<ConsumerId>,
     taken: Arc<Notify>,
-    /// What the checkpoint says, and since when.
+    /// Where the checkpoint stands; `None` when there is none.
+    checkpointed: Option<u64>,
+    /// What the checkpoint says, or would say if there were one, and since when.
     written: Checkpoint,
     written_at: Duration,
     writing: Option<BoxFuture<'static, Written>>,
@@ -80,6 +82,7 @@ impl EventStore {
     /// Wakes a group.
     pub(super) async fn wake(&self, record: Arc<GroupRecord>) -> Result<Awake> {
         let (books, checkpoint) = self.read_books(&record.group.id).await?;
+        let checkpointed = checkpoint.as_ref().and_then(|checkpoint| checkpoint.done);
         let checkpoint = checkpoint.unwrap_or_else(|| Checkpoint {
             done: record.begin.checked_sub(1),
             seen: record.begin.checked_sub(1),
@@ -112,6 +115,7 @@ impl EventStore {
             leaves,
             leaving: Vec::new(),
             taken: Arc::new(Notify::new()),
+            checkpointed,
             written: checkpoint,
             written_at: Duration::ZERO,
             writing: None,

@@ -2,7 +2,7 @@
 //! revisions that are known: who else writes to these streams ends the group, which then begins anew
 //! with what stands there.
 
-use super::{Books, CHECKPOINT, EntryEvents, own_event, read_checkpoint};
+use super::{Books, CHECKPOINT, EntryEvents, checkpoint, own_event};
 use crate::group::progress::Checkpoint;
 use crate::store::EventStore;
 use bytes::Bytes;
@@ -46,7 +46,7 @@ impl EventStore {
         };
         let last = batch.events.first();
         let last = last.filter(|event| event.event_type.as_str() == CHECKPOINT);
-        last.map(read_checkpoint).transpose()
+        last.map(checkpoint::read).transpose()
     }
 
     async fn last_of(&self, stream: &StreamName) -> Result<Option<Revision>> {

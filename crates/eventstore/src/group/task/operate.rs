@@ -176,14 +176,15 @@ impl GroupTask {
         } else {
             (0, counts.new)
         };
+        let last_known = self.machine.progress().last_known();
         let parked = self.books.parked().values();
         let resting = parked.filter(|parked| !parked.replaying).count();
         GroupInfo {
             group: self.record.group.clone(),
             status,
             consumers: self.consumer_infos(),
-            last_checkpointed: self.written.done,
-            last_known: self.machine.progress().last_known(),
+            last_checkpointed: self.checkpointed,
+            last_known: last_known.filter(|last| *last >= self.record.begin),
             average_per_second: per_second(counts.delivered, now),
             total_items: counts.delivered,
             count_since_last_measurement: counts.delivered - measured,

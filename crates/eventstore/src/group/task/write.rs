@@ -193,6 +193,7 @@ impl GroupTask {
             self.machine.parked(entry, link);
         }
         if let Some(checkpoint) = entry.checkpoint {
+            self.checkpointed = checkpoint.done;
             self.written = checkpoint;
         }
         self.replays.extend(entry.replays);

@@ -1,11 +1,12 @@
 //! The client itself: a connection that is shared by its clones. What can be called stands beside the
 //! subjects: `append.rs`, `session.rs`, `read.rs`, `subscribe.rs`, `streams.rs`, `operations.rs`,
-//! `maintenance.rs`.
+//! `maintenance.rs`, `group.rs`.
 
 use crate::builder::ClientBuilder;
 use crate::retry::RetryPolicy;
 use icecore_core::limits::MESSAGE_BYTES_MAX;
 use icecore_core::{Error, Result};
+use icecore_wire::proto::groups_client::GroupsClient;
 use icecore_wire::proto::maintenance_client::MaintenanceClient;
 use icecore_wire::proto::operations_client::OperationsClient;
 use icecore_wire::proto::streams_client::StreamsClient;
@@ -82,6 +83,12 @@ impl Client {
 
     pub(crate) fn maintenance(&self) -> MaintenanceClient<Channel> {
         MaintenanceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    pub(crate) fn groups(&self) -> GroupsClient<Channel> {
+        GroupsClient::new(self.channel.clone())
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn call_timeout(&self) -> Duration {

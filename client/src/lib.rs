@@ -69,6 +69,7 @@ mod builder;
 mod call;
 mod client;
 mod filter;
+mod group;
 mod id;
 mod json;
 mod log;
@@ -82,6 +83,7 @@ mod subscribe;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
+pub use group::{ConsumeCall, GroupEvent, GroupEvents};
 #[doc(no_inline)]
 pub use icecore_core::*;
 pub use icecore_wire::{CategoryPage, ListCategories};

@@ -251,7 +251,7 @@ impl Following {
 }
 
 /// Whether an error may go away by itself.
-fn passes(error: &Error) -> bool {
+pub(crate) fn passes(error: &Error) -> bool {
     matches!(
         error,
         Error::Unavailable { .. }

@@ -8,13 +8,14 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "icecore/v1/common.proto",
     "icecore/v1/errors.proto",
     "icecore/v1/streams.proto",
     "icecore/v1/log.proto",
     "icecore/v1/operations.proto",
     "icecore/v1/maintenance.proto",
+    "icecore/v1/groups.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

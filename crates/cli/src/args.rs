@@ -2,9 +2,9 @@
 //! that command.
 
 use crate::commands::{
-    append, backup, bench, categories, completions, delete, demo, doctor, erase, export, import,
-    metadata, proof, read, restore, scavenge, serve, stats, stream, streams, subscribe, truncate,
-    verify,
+    append, backup, bench, categories, completions, delete, demo, doctor, erase, export, group,
+    import, metadata, proof, read, restore, scavenge, serve, stats, stream, streams, subscribe,
+    truncate, verify,
 };
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
@@ -86,6 +86,7 @@ pub(crate) enum Command {
     Erase(erase::EraseArgs),
     Scavenge(scavenge::ScavengeArgs),
     Proof(Box<proof::ProofArgs>),
+    Group(Box<group::GroupArgs>),
     Import(import::ImportArgs),
     Export(Box<export::ExportArgs>),
     Verify(verify::VerifyArgs),

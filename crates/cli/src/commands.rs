@@ -10,6 +10,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod export;
+pub(crate) mod group;
 pub(crate) mod import;
 pub(crate) mod metadata;
 pub(crate) mod proof;
@@ -60,6 +61,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Erase(args) => erase::run(args, connection).await,
         Command::Scavenge(args) => scavenge::run(args, connection).await,
         Command::Proof(args) => proof::run(*args, connection).await,
+        Command::Group(args) => group::run(*args, connection).await,
         Command::Import(args) => import::run(args, connection).await,
         Command::Export(args) => export::run(*args, connection).await,
         Command::Demo(args) => demo::run(args).await,

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use icecore_core::{
-    Append, Appended, ListStreams, Read, StoreStats, StreamInfo, StreamName, StreamPage, Subscribe,
+    Append, Appended, Group, GroupDelivery, GroupId, GroupInfo, GroupSettings, ListStreams,
+    ParkedPage, ParkedRange, Read, StoreStats, StreamInfo, StreamName, StreamPage, Subscribe,
     SubscriptionMessage,
 };
 use icecore_wire::{
-    Delete, ListCategories, ReadMessage, SessionAnswer, SessionDecoder, SetStreamMetadata,
-    Truncate, proto, session_requests, status,
+    ConsumeMessage, Delete, ListCategories, ListParked, ReadMessage, ReplayParked, SessionAnswer,
+    SessionDecoder, SetStreamMetadata, Truncate, proto, session_requests, status,
 };
 use prost::Message;
 use std::fmt::Debug;
@@ -18,7 +19,7 @@ pub(crate) fn requests(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else {
         return;
     };
-    match kind % 11 {
+    match kind % 17 {
         0 => append(bytes),
         1 => import(bytes),
         2 => session(bytes),
@@ -29,7 +30,13 @@ pub(crate) fn requests(bytes: &[u8]) {
         7 => both_ways::<proto::ListCategoriesRequest, ListCategories>(bytes),
         8 => both_ways::<proto::SetStreamMetadataRequest, SetStreamMetadata>(bytes),
         9 => both_ways::<proto::TruncateRequest, Truncate>(bytes),
-        _ => both_ways::<proto::DeleteRequest, Delete>(bytes),
+        10 => both_ways::<proto::DeleteRequest, Delete>(bytes),
+        11 => both_ways::<proto::CreateGroupRequest, Group>(bytes),
+        12 => both_ways::<proto::UpdateGroupRequest, (GroupId, GroupSettings)>(bytes),
+        13 => both_ways::<proto::ConsumeRequest, ConsumeMessage>(bytes),
+        14 => both_ways::<proto::ListParkedRequest, ListParked>(bytes),
+        15 => both_ways::<proto::ReplayParkedRequest, ReplayParked>(bytes),
+        _ => both_ways::<proto::DiscardParkedRequest, (GroupId, ParkedRange)>(bytes),
     }
 }
 
@@ -38,7 +45,7 @@ pub(crate) fn answers(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else {
         return;
     };
-    match kind % 9 {
+    match kind % 12 {
         0 => drop(decode::<proto::AppendResponse, Appended>(bytes)),
         1 => drop(decode::<proto::AppendSessionResponse, SessionAnswer>(bytes)),
         2 => both_ways::<proto::ReadResponse, ReadMessage>(bytes),
@@ -47,6 +54,9 @@ pub(crate) fn answers(bytes: &[u8]) {
         5 => drop(decode::<proto::ListStreamsResponse, StreamPage>(bytes)),
         6 => both_ways::<proto::StatsResponse, StoreStats>(bytes),
         7 => both_ways::<proto::Appended, Appended>(bytes),
+        9 => both_ways::<proto::GroupInfo, GroupInfo>(bytes),
+        10 => both_ways::<proto::GroupDelivery, GroupDelivery>(bytes),
+        11 => both_ways::<proto::ListParkedResponse, ParkedPage>(bytes),
         _ => {
             let details = Bytes::copy_from_slice(bytes);
             let status = Status::with_details(Code::Unknown, "", details);

@@ -9,8 +9,8 @@ use crate::field::{
 use crate::proto::append_response::Outcome;
 use crate::{proto, refusal, status};
 use icecore_core::{
-    Append, AppendBuilder, AppendEvent, Appended, Error, Position, Refusal, Result, Revision,
-    StreamAppended, StreamExpectation,
+    Append, AppendBuilder, AppendEvent, Appended, Error, Finish, Position, Refusal, Result,
+    Revision, StreamAppended, StreamExpectation,
 };
 use tonic::Status;
 
@@ -21,6 +21,27 @@ impl TryFrom<proto::AppendRequest> for Append {
         let mut parts = AppendParts::default();
         parts.add(request)?;
         parts.finish()
+    }
+}
+
+/// An append, and what it finishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendCall {
+    /// The append.
+    pub append: Append,
+    /// Deliveries of a group that are done with it.
+    pub finish: Option<Finish>,
+}
+
+impl TryFrom<proto::AppendRequest> for AppendCall {
+    type Error = Error;
+
+    fn try_from(mut request: proto::AppendRequest) -> Result<Self> {
+        let finish = request.finish.take().map(Finish::try_from).transpose();
+        Ok(Self {
+            finish: finish.inside(|| "finish".into())?,
+            append: request.try_into()?,
+        })
     }
 }
 
@@ -41,6 +62,7 @@ impl TryFrom<&Append> for proto::AppendRequest {
             events: append.events().iter().map(append_event).collect(),
             condition: append.condition().cloned().map(Into::into),
             missed_limit: count(append.missed_limit()),
+            finish: None,
         })
     }
 }
@@ -58,6 +80,10 @@ pub(crate) struct AppendParts {
 impl AppendParts {
     /// Adds what one message holds.
     pub(crate) fn add(&mut self, part: proto::AppendRequest) -> Result<()> {
+        if part.finish.is_some() {
+            let reason = "goes with an append that is one message of its own";
+            return Err(Error::invalid("finish", reason));
+        }
         self.add_streams(part.streams)?;
         if let Some(condition) = part.condition {
             if self.conditioned {

@@ -27,6 +27,7 @@ mod event;
 mod expectation;
 mod field;
 mod filter;
+mod group;
 mod log;
 mod log_entry;
 mod maintenance;
@@ -38,8 +39,11 @@ pub mod status;
 mod streams;
 mod subscribe;
 
-pub use append::append_response;
+pub use append::{AppendCall, append_response};
 pub use encoded::Encoded;
+pub use group::{
+    ConsumeMessage, Join, ListParked, ReplayParked, decode_deliveries, group_id, joined_consumer,
+};
 pub use log::{decode_log_entry, encode_log_entry};
 pub use maintenance::Erase;
 pub use read::ReadMessage;

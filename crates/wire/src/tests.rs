@@ -2,6 +2,7 @@
 //! ends in a value or in an error.
 
 mod fields;
+mod groups;
 mod log;
 mod maintenance;
 mod random_bytes;

@@ -4,6 +4,7 @@
 //! then the admission of messages by size ([`admission`]), then the service.
 
 mod admission;
+mod groups;
 mod maintenance;
 mod operations;
 mod session;
@@ -16,6 +17,7 @@ use icecore_core::limits::MESSAGE_BYTES_MAX;
 use icecore_eventstore::{Admitted, EventStore, Room};
 use icecore_kurrent::Kurrent;
 use icecore_wire::FILE_DESCRIPTOR_SET;
+use icecore_wire::proto::groups_server::GroupsServer;
 use icecore_wire::proto::maintenance_server::MaintenanceServer;
 use icecore_wire::proto::operations_server::OperationsServer;
 use icecore_wire::proto::streams_server::{SERVICE_NAME as STREAMS_NAME, StreamsServer};
@@ -28,11 +30,12 @@ use tonic_health::server::HealthReporter;
 use tower::{Layer, Service};
 
 /// The names under which health is asked; the empty one stands for the server as a whole.
-const HEALTH_NAMES: [&str; 4] = [
+const HEALTH_NAMES: [&str; 5] = [
     "",
     "icecore.v1.Streams",
     "icecore.v1.Operations",
     "icecore.v1.Maintenance",
+    "icecore.v1.Groups",
 ];
 
 /// What a call with one message has taken.
@@ -91,6 +94,10 @@ pub(crate) async fn services(store: &EventStore, config: &Config) -> (Grpc, Heal
     let maintenance = MaintenanceServer::new(maintenance::MaintenanceService::new(store.clone()))
         .max_decoding_message_size(usize::MAX)
         .max_encoding_message_size(usize::MAX);
+    let groups = groups::GroupsService::new(store.clone(), config.message_timeout);
+    let groups = GroupsServer::new(groups)
+        .max_decoding_message_size(usize::MAX)
+        .max_encoding_message_size(usize::MAX);
     let (reporter, health) = tonic_health::server::health_reporter();
     let switch = HealthSwitch(reporter);
     switch.set(ServingStatus::Serving).await;
@@ -99,6 +106,7 @@ pub(crate) async fn services(store: &EventStore, config: &Config) -> (Grpc, Heal
     let routes = Routes::new(health)
         .add_service(operations)
         .add_service(maintenance)
+        .add_service(groups)
         .add_service(v1.expect(why))
         .add_service(v1alpha.expect(why));
     let admission = AdmissionLayer::new(store.admission(), config);

@@ -3,12 +3,12 @@
 use crate::grpc::{room_of, session};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use icecore_core::{Append, ListStreams, Read, StreamName, Subscribe};
+use icecore_core::{ListStreams, Read, StreamName, Subscribe};
 use icecore_eventstore::{Admitted, EventStore};
 use icecore_wire::proto::streams_server::Streams;
 use icecore_wire::{
-    CategoryPage, Delete, Encoded, ListCategories, ReadMessage, SetStreamMetadata, Truncate,
-    append_response, proto, status,
+    AppendCall, CategoryPage, Delete, Encoded, ListCategories, ReadMessage, SetStreamMetadata,
+    Truncate, append_response, proto, status,
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -44,11 +44,17 @@ impl Streams for StreamsService {
         request: Request<proto::AppendRequest>,
     ) -> Result<Response<proto::AppendResponse>, Status> {
         let room = room_of(&request);
-        let append = Append::try_from(request.into_inner()).map_err(status::from_error)?;
+        let AppendCall { append, finish } = request
+            .into_inner()
+            .try_into()
+            .map_err(status::from_error)?;
         let missed_limit = append.missed_limit();
-        let outcome = match self.store.submit(append, room).await {
-            Ok(pending) => pending.outcome().await,
-            Err(error) => Err(error),
+        let outcome = match finish {
+            Some(finish) => self.store.append_finishing(append, finish, room).await,
+            None => match self.store.submit(append, room).await {
+                Ok(pending) => pending.outcome().await,
+                Err(error) => Err(error),
+            },
         };
         append_response(outcome, missed_limit).map(Response::new)
     }

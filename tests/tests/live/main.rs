@@ -11,6 +11,7 @@ mod bad_reads;
 mod bench;
 mod contract;
 mod cuts;
+mod groups;
 mod limits;
 mod plain_http;
 mod raw;

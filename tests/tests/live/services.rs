@@ -19,7 +19,7 @@ async fn health_is_told_for_the_server_and_each_service() {
     let server = TestServer::start().await;
     let stubs = Stubs::connect(&server).await;
     let mut health = HealthClient::new(stubs.channel);
-    for service in ["", "icecore.v1.Streams", "icecore.v1.Operations"] {
+    for service in ["", "icecore.v1.Streams", "icecore.v1.Groups"] {
         let service = service.to_owned();
         let answer = health.check(HealthCheckRequest { service }).await.unwrap();
         assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
@@ -77,7 +77,8 @@ async fn reflection_lists_the_services_and_knows_their_messages() {
         .iter()
         .map(prost_types::FieldDescriptorProto::name)
         .collect();
-    assert_eq!(fields, ["streams", "events", "condition", "missed_limit"]);
+    let expected = ["streams", "events", "condition", "missed_limit", "finish"];
+    assert_eq!(fields, expected);
     server.stop().await;
 }
 

@@ -10,6 +10,7 @@
 mod acceptance;
 mod crashes;
 mod exports;
+mod groups;
 mod identity;
 mod memory;
 mod overload;

@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod exits;
 mod follow;
+mod groups;
 mod maintenance;
 mod offline;
 mod serve;

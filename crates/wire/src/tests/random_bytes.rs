@@ -3,13 +3,15 @@
 
 use super::strategies::{append, recorded_event, refusal};
 use crate::{
-    Delete, ListCategories, ReadMessage, SessionAnswer, SessionDecoder, SetStreamMetadata,
-    Truncate, append_response, proto, session_requests, status,
+    AppendCall, ConsumeMessage, Delete, ListCategories, ListParked, ReadMessage, ReplayParked,
+    SessionAnswer, SessionDecoder, SetStreamMetadata, Truncate, append_response, proto,
+    session_requests, status,
 };
 use bytes::Bytes;
 use icecore_core::{
-    Append, Appended, Error, ListStreams, Read, ReadBatch, StoreStats, StreamInfo, StreamName,
-    StreamPage, Subscribe, SubscriptionMessage,
+    Append, Appended, Error, Group, GroupDelivery, GroupId, GroupInfo, GroupSettings, ListStreams,
+    ParkedPage, ParkedRange, Read, ReadBatch, StoreStats, StreamInfo, StreamName, StreamPage,
+    Subscribe, SubscriptionMessage,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,6 +27,16 @@ fn take<M: Message + Default, T: TryFrom<M>>(bytes: &[u8]) {
 
 fn take_as_everything(bytes: &[u8]) {
     take::<proto::AppendRequest, Append>(bytes);
+    take::<proto::AppendRequest, AppendCall>(bytes);
+    take::<proto::CreateGroupRequest, Group>(bytes);
+    take::<proto::UpdateGroupRequest, (GroupId, GroupSettings)>(bytes);
+    take::<proto::GroupInfo, GroupInfo>(bytes);
+    take::<proto::ConsumeRequest, ConsumeMessage>(bytes);
+    take::<proto::GroupDelivery, GroupDelivery>(bytes);
+    take::<proto::ListParkedRequest, ListParked>(bytes);
+    take::<proto::ListParkedResponse, ParkedPage>(bytes);
+    take::<proto::ReplayParkedRequest, ReplayParked>(bytes);
+    take::<proto::DiscardParkedRequest, (GroupId, ParkedRange)>(bytes);
     take::<proto::AppendResponse, Appended>(bytes);
     take::<proto::AppendSessionResponse, SessionAnswer>(bytes);
     take::<proto::ImportRequest, Append>(bytes);

@@ -122,7 +122,8 @@ fn violated(violation: &Violation) -> Status {
     )
 }
 
-fn with_trailers(
+/// A status with the trailers by which clients tell what is wrong.
+pub(crate) fn with_trailers(
     code: Code,
     text: impl Into<String>,
     exception: &'static str,

@@ -38,29 +38,34 @@ pub(crate) fn halves(id: Uuid) -> proto::uuid::Structured {
     }
 }
 
+/// An id in this form.
+pub(crate) fn message(id: Uuid, form: IdForm) -> proto::Uuid {
+    let value = match form {
+        IdForm::Text => proto::uuid::Value::String(id.to_string()),
+        IdForm::Structured => proto::uuid::Value::Structured(halves(id)),
+    };
+    proto::Uuid { value: Some(value) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn message(value: proto::uuid::Value) -> proto::Uuid {
-        proto::Uuid { value: Some(value) }
-    }
-
     proptest! {
         #[test]
         fn both_forms_are_the_same_id(number: u128) {
             let id = Uuid::from_u128(number);
-            let text = message(proto::uuid::Value::String(id.to_string()));
-            let structured = message(proto::uuid::Value::Structured(halves(id)));
-            prop_assert_eq!(read(Some(&text)).unwrap(), id);
-            prop_assert_eq!(read(Some(&structured)).unwrap(), id);
+            for form in [IdForm::Text, IdForm::Structured] {
+                prop_assert_eq!(read(Some(&message(id, form))).unwrap(), id);
+            }
         }
     }
 
     #[test]
     fn what_is_no_id_is_refused() {
-        let text = message(proto::uuid::Value::String("order-1".into()));
+        let value = Some(proto::uuid::Value::String("order-1".into()));
+        let text = proto::Uuid { value };
         for bad in [None, Some(&proto::Uuid::default()), Some(&text)] {
             assert!(matches!(read(bad), Err(Error::InvalidArgument { .. })));
         }

@@ -25,6 +25,8 @@ mod gossip;
 mod id;
 mod monitoring;
 mod operations;
+mod persistent;
+mod projections;
 mod server_features;
 mod services;
 mod streams;

@@ -1,6 +1,7 @@
 //! What an operator asks a node to do. A scavenge is a real one; merging of indexes goes on by itself, and
 //! one node alone has no rank to give up.
 
+use crate::errors::status;
 use crate::proto::event_store::client as shared;
 use crate::proto::event_store::client::operations as proto;
 use crate::services::operations_server::Operations;
@@ -129,6 +130,7 @@ impl Operations for OperationsService {
         &self,
         _request: Request<shared::Empty>,
     ) -> Result<Response<shared::Empty>, Status> {
+        self.store.restart_groups().await.map_err(status)?;
         Ok(Response::new(shared::Empty {}))
     }
 }

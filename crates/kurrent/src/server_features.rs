@@ -90,6 +90,18 @@ mod tests {
         };
         let batch = find("event_store.client.streams.streams", "batchappend").unwrap();
         assert_eq!(batch.features, ["deadline_duration"]);
+        let groups = "event_store.client.persistent_subscriptions.persistentsubscriptions";
+        for method in [
+            "create",
+            "read",
+            "getinfo",
+            "list",
+            "replayparked",
+            "restartsubsystem",
+        ] {
+            let features = &find(groups, method).unwrap().features;
+            assert_eq!(*features, ["stream", "all"], "{method}");
+        }
         assert!(
             find(
                 "kurrentdb.protocol.v2.streams.streamsservice",

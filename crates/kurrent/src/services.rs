@@ -3,12 +3,16 @@
 use crate::gossip::{GossipService, Origin};
 use crate::monitoring::MonitoringService;
 use crate::operations::OperationsService;
+use crate::persistent::PersistentService;
+use crate::projections::ProjectionsService;
 use crate::server_features::ServerFeaturesService;
 use crate::streams::StreamsService;
 use crate::users::UsersService;
 use crate::v2::StreamsV2Service;
 use futures::future::BoxFuture;
 use icecore_eventstore::EventStore;
+use persistent_subscriptions_server::PersistentSubscriptionsServer;
+use projections_server::ProjectionsServer;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,7 +25,7 @@ use tower::Service;
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kurrent.bin"));
 
 /// The services that are mounted, by name. What is not in here is not announced to clients.
-pub(crate) const MOUNTED: [&str; 7] = [
+pub(crate) const MOUNTED: [&str; 9] = [
     streams_server::SERVICE_NAME,
     streams_service_server::SERVICE_NAME,
     server_features_server::SERVICE_NAME,
@@ -29,6 +33,8 @@ pub(crate) const MOUNTED: [&str; 7] = [
     monitoring_server::SERVICE_NAME,
     operations_server::SERVICE_NAME,
     users_server::SERVICE_NAME,
+    persistent_subscriptions_server::SERVICE_NAME,
+    projections_server::SERVICE_NAME,
 ];
 
 /// The service traits, as generated.
@@ -70,6 +76,18 @@ mod servers {
             "/servers/event_store.client.operations.rs"
         ));
     }
+    pub mod persistent {
+        include!(concat!(
+            env!("OUT_DIR"),
+            "/servers/event_store.client.persistent_subscriptions.rs"
+        ));
+    }
+    pub mod projections {
+        include!(concat!(
+            env!("OUT_DIR"),
+            "/servers/event_store.client.projections.rs"
+        ));
+    }
     pub mod users {
         include!(concat!(
             env!("OUT_DIR"),
@@ -81,6 +99,8 @@ mod servers {
 pub(crate) use servers::gossip::gossip_server;
 pub(crate) use servers::monitoring::monitoring_server;
 pub(crate) use servers::operations::operations_server;
+pub(crate) use servers::persistent::persistent_subscriptions_server;
+pub(crate) use servers::projections::projections_server;
 pub(crate) use servers::server_features::server_features_server;
 pub(crate) use servers::streams::streams_server;
 pub(crate) use servers::streams_v2::streams_service_server;
@@ -108,7 +128,14 @@ impl Kurrent {
         let gossip = GossipService::new(store.clone());
         let monitoring = MonitoringService::new(store.clone());
         let operations = OperationsService::new(store.clone());
+        let persistent = PersistentService::new(store.clone(), message_timeout);
+        let persistent =
+            PersistentSubscriptionsServer::new(persistent).max_decoding_message_size(usize::MAX);
+        let projections = ProjectionsService::new(store.clone());
+        let projections = ProjectionsServer::new(projections).max_decoding_message_size(usize::MAX);
         let routes = Routes::new(v2)
+            .add_service(persistent)
+            .add_service(projections)
             .add_service(server_features_server::ServerFeaturesServer::new(features))
             .add_service(gossip_server::GossipServer::new(gossip))
             .add_service(monitoring_server::MonitoringServer::new(monitoring))

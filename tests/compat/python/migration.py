@@ -23,7 +23,9 @@ def icecore(address, *arguments):
 
 def exported(address):
     """All events of users and the metadata of their streams, as they are exported."""
-    lines = map(json.loads, icecore(address, "export", "--all", "--system").splitlines())
+    lines = icecore(address, "export", "--all", "--system").splitlines()
+    # Numbers as they are written: some have three million digits.
+    lines = [json.loads(line, parse_int=str, parse_float=str) for line in lines]
     return [line for line in lines if not line["stream"].removeprefix("$$").startswith("$")]
 
 

@@ -205,6 +205,7 @@ async fn ended_early_it_loses_nothing_and_the_rest_goes_the_next_time() {
     assert!((1_500..40 * 99).contains(&gone), "{gone}");
     assert_eq!(hashes(&store).await[..before.len()], before[..]);
 
+    store.stop().await.unwrap();
     let again = reopen(store.storage.clone(), StoreConfig::default()).await;
     let done = scavenge(&again).await;
     assert_eq!(done.removed_events + gone as u64, 40 * 99);

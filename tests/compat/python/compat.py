@@ -1,7 +1,7 @@
 """What KurrentDB's Python clients do with Icecore, with asserted results.
 
 The server's address is in ICECORE, the client's package (kurrentdbclient or esdbclient) in CLIENT, and
-RESTART kills the server and starts it again. Persistent subscriptions and projections are not here yet.
+RESTART kills the server and starts it again. Persistent subscriptions are in persistent.py.
 """
 
 import importlib

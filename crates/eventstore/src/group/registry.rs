@@ -5,7 +5,6 @@ use super::command::Command;
 use super::config::{CONFIG, GroupRecord, decode, encode};
 use super::consumer::{GroupConsumer, GroupDeliveries};
 use super::slot::Slot;
-use crate::state::base;
 use crate::store::EventStore;
 use bytes::Bytes;
 use icecore_core::limits::GROUPS_MAX;
@@ -346,13 +345,7 @@ impl EventStore {
     /// The first place that a group looks at when it has no checkpoint.
     async fn begin_of(&self, group: &Group) -> Result<u64> {
         let stream = group.id.stream();
-        let last = match stream {
-            None => self.last_position().get(),
-            Some(stream) => {
-                let state = self.record(&base(stream)).await?.state_of(stream);
-                state.last_revision().map_or(0, Revision::get)
-            }
-        };
+        let last = self.last_position().get();
         match (group.settings.start, stream) {
             (GroupStart::Beginning, None) => Ok(Position::FIRST.get()),
             (GroupStart::Beginning, Some(_)) => Ok(Revision::FIRST.get()),
@@ -364,8 +357,8 @@ impl EventStore {
             (GroupStart::From(place), None) => Ok(place.max(Position::FIRST.get())),
             (GroupStart::End, None) => Ok(last.saturating_add(1)),
             (GroupStart::End, Some(stream)) => {
-                let state = self.record(&base(stream)).await?.state_of(stream);
-                Ok(state.last_revision().map_or(0, |last| last.next().get()))
+                let last = self.last_place_of(stream).await?;
+                Ok(last.map_or(0, |last| Revision::new(last).next().get()))
             }
         }
     }

@@ -7,6 +7,7 @@ use super::machine::BacklogRead;
 use crate::links::Resolved;
 use crate::state::base;
 use crate::store::EventStore;
+use crate::virtual_stream::VirtualStream;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use icecore_core::{
@@ -64,8 +65,7 @@ impl Source {
                 SubscribeFrom::All(after)
             }
             Some(stream) => {
-                let state = store.record(&base(stream)).await?.state_of(stream);
-                let last = state.last_revision().map(Revision::get);
+                let last = store.last_place_of(stream).await?;
                 let after = from_end(last)
                     .map_or(Start::Beginning, |after| Start::After(Revision::new(after)));
                 SubscribeFrom::Stream(stream.clone(), after)
@@ -182,6 +182,16 @@ pub(super) struct Behind {
 }
 
 impl EventStore {
+    /// The last place in a stream; `None` when it has none.
+    pub(super) async fn last_place_of(&self, stream: &StreamName) -> Result<Option<u64>> {
+        // What is read from an index ends where the store ends.
+        if VirtualStream::named(stream).is_some() {
+            return Ok(Some(self.last_position().get()).filter(|last| *last > 0));
+        }
+        let state = self.record(&base(stream)).await?.state_of(stream);
+        Ok(state.last_revision().map(Revision::get))
+    }
+
     /// Takes events from the front as a group gets them, with the links resolved if it wants that; as
     /// many as make a page.
     async fn arrivals(

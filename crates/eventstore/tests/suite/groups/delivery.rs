@@ -67,6 +67,30 @@ async fn a_group_begins_where_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_takes_the_links_of_a_category_and_goes_on_where_it_was() {
+    for (start, wanted) in [
+        (GroupStart::Beginning, vec!["c-1/0", "c-2/0", "c-1/1"]),
+        (GroupStart::End, vec!["c-1/1"]),
+    ] {
+        let store = open().await;
+        put(&store, 1, &["c-1", "d-1", "c-2"]).await;
+        let group = of_stream("$ce-c", "g");
+        let settings = GroupSettings {
+            start,
+            resolve_links: true,
+            ..round_robin()
+        };
+        create(&store, &group, settings).await;
+        put(&store, 4, &["c-1", "d-1"]).await;
+        let taken = join(&store, &group, 9).await.process_all().await;
+        assert_eq!(taken, wanted, "{start:?}");
+        put(&store, 6, &["c-3", "d-1"]).await;
+        let taken = join(&store, &group, 9).await.process_all().await;
+        assert_eq!(taken, ["c-3/0"], "{start:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_group_waits_for_a_stream_that_is_not_there_and_for_a_revision_beyond_its_end() {
     let store = open().await;
     let group = of_stream("s", "g");

@@ -1,7 +1,7 @@
 // What KurrentDB's Node clients do with Icecore, with asserted results.
 //
 // The server's address is in ICECORE, the client's package in CLIENT, and RESTART kills the server and
-// starts it again. Persistent subscriptions and projections are not here yet.
+// starts it again. Persistent subscriptions and projections are in persistent.mjs.
 
 import assert from "node:assert/strict";
 import { execSync } from "node:child_process";

@@ -1,6 +1,8 @@
 //! What KurrentDB's Rust client does with Icecore, with asserted results.
 //!
-//! The server's address is in `ICECORE`. Persistent subscriptions and projections are not here yet.
+//! The server's address is in `ICECORE`. Projections are not here.
+
+mod persistent;
 
 use anyhow::{Context as _, Result, ensure};
 use kurrentdb::{
@@ -160,6 +162,9 @@ async fn main() -> Result<()> {
     reads(&client).await.context("reads")?;
     deletions(&client).await.context("deletions")?;
     subscriptions(&client).await.context("subscriptions")?;
+    persistent::persistent_subscriptions(&client)
+        .await
+        .context("persistent subscriptions")?;
     println!("kurrentdb: ok");
     Ok(())
 }

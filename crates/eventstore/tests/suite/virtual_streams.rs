@@ -168,6 +168,11 @@ async fn what_nothing_is_in_is_not_there_and_nobody_writes_to_it() {
     for stream in ["$ce-order", "$et-T", "$bc-c 1", "$streams", "$$$ce-order"] {
         let refused = store.append(append(stream, Any, &[9])).await;
         assert_eq!(outcome(&refused), "invalid stream");
+        let refused = store.import(append(stream, Any, &[9])).await;
+        assert!(
+            refused.unwrap_err().to_string().contains("index"),
+            "{stream}"
+        );
     }
     for kind in [DeleteKind::Soft, DeleteKind::Tombstone] {
         let refused = store.delete(&name("$ce-order"), Any, kind).await;

@@ -2,8 +2,9 @@
 
 use super::{Entry, Flight, Machine, Pending};
 use icecore_core::{
-    ConsumerId, ConsumerInfo, ConsumerStrategy, DeliveryNumber, GroupDelivery, RecordedEvent,
+    ConsumerId, ConsumerInfo, ConsumerStrategy, CorrelationId, DeliveryNumber, GroupDelivery,
 };
+use icecore_storage::correlation_id;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -110,9 +111,11 @@ impl Machine {
                 .filter(|index| free[*index]),
             ConsumerStrategy::PinnedByCorrelation => {
                 let event = pending.arrival.event.as_ref();
-                let correlation = event.and_then(correlation);
+                let correlation = event.and_then(|event| correlation_id(&event.metadata));
                 let target = pending.arrival.target();
-                let by = correlation.as_deref().unwrap_or(target.as_str());
+                let by = correlation
+                    .as_ref()
+                    .map_or(target.as_str(), CorrelationId::as_str);
                 self.pinned(by).filter(|index| free[*index])
             }
         }
@@ -200,12 +203,6 @@ impl Machine {
         let took = u64::try_from(took).unwrap_or(u64::MAX);
         consumer.latencies.push_back(took);
     }
-}
-
-/// What belongs together with an event, by its metadata.
-fn correlation(event: &RecordedEvent) -> Option<String> {
-    let metadata: serde_json::Value = serde_json::from_slice(&event.metadata).ok()?;
-    metadata["$correlationId"].as_str().map(str::to_owned)
 }
 
 /// How many of something there were in a second.

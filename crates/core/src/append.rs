@@ -17,7 +17,7 @@ pub struct StreamExpectation {
     pub stream: StreamName,
     /// What it must be like before the append.
     pub expected: ExpectedRevision,
-    /// Whether the append writes to it.
+    /// Whether the append writes to it, and which rules hold for it.
     pub role: Role,
 }
 
@@ -28,7 +28,7 @@ impl StreamExpectation {
             self.expected,
             ExpectedRevision::Exact(_) | ExpectedRevision::NoStream
         );
-        tells && self.role == Role::Written
+        tells && self.role.writes()
     }
 }
 
@@ -227,7 +227,9 @@ impl AppendBuilder {
                 format!("there is no stream {stream}"),
             ));
         };
-        target.role = Role::Written;
+        if !target.role.writes() {
+            target.role = Role::Written;
+        }
         if self.events.len() == APPEND_EVENTS_MAX {
             return Err(Error::invalid(
                 "events",
@@ -285,11 +287,11 @@ impl AppendBuilder {
         !self.ids.insert((stream, id))
     }
 
-    /// Holds the stream to the rules of written streams although no event goes to it, as a deletion
-    /// needs it.
-    pub fn hold_as_written(&mut self, stream: usize) -> &mut Self {
+    /// Holds the stream to the rules of this role: of written streams although no event goes to it, as
+    /// a deletion needs it, or to those of checks although events do.
+    pub fn hold_as(&mut self, stream: usize, role: Role) -> &mut Self {
         if let Some(target) = self.streams.get_mut(stream) {
-            target.role = Role::Written;
+            target.role = role;
         }
         self
     }

@@ -18,7 +18,7 @@ pub enum ExpectedRevision {
     Exact(Revision),
     /// A soft-deleted stream.
     SoftDeleted,
-    /// A tombstone. Only for streams that the append does not write to.
+    /// A tombstone. No stream that the append writes to can be so.
     Tombstoned,
 }
 
@@ -118,6 +118,20 @@ pub enum Role {
     Written,
     /// It only looks at it.
     Checked,
+    /// It writes events to it, and holds it to the table of checks, which is stricter.
+    WrittenAndChecked,
+}
+
+impl Role {
+    /// Whether the append writes to the stream.
+    pub fn writes(self) -> bool {
+        self != Self::Checked
+    }
+
+    /// Whether the table of checks holds.
+    fn checks(self) -> bool {
+        self != Self::Written
+    }
 }
 
 /// Whether an expectation holds.
@@ -133,12 +147,13 @@ pub enum Verdict {
 
 impl ExpectedRevision {
     /// Whether a stream in `state` meets this expectation. The tables are those of KurrentDB: of its
-    /// appends for streams that are written, of its consistency checks for streams that are not.
+    /// appends for streams that are written, of its consistency checks for streams that are looked at,
+    /// and of both for streams that are written under a check.
     pub fn admits(self, state: StreamState, role: Role) -> Verdict {
         use StreamState::{Absent, Living, OnlyMetadata, SoftDeleted, Tombstoned};
         let holds = match (self, state) {
-            (_, Tombstoned) if role == Role::Written => return Verdict::StreamDeleted,
-            (Self::StreamExists, SoftDeleted { .. }) if role == Role::Written => {
+            (_, Tombstoned) if role.writes() => return Verdict::StreamDeleted,
+            (Self::StreamExists, SoftDeleted { .. }) if !role.checks() => {
                 return Verdict::StreamDeleted;
             }
             (Self::Any, _)
@@ -146,11 +161,9 @@ impl ExpectedRevision {
             | (Self::StreamExists, Living { .. })
             | (Self::SoftDeleted, SoftDeleted { .. })
             | (Self::Tombstoned, Tombstoned) => true,
-            (Self::StreamExists, OnlyMetadata) => role == Role::Written,
+            (Self::StreamExists, OnlyMetadata) => !role.checks(),
             (Self::Exact(expected), Living { last }) => expected == last,
-            (Self::Exact(expected), SoftDeleted { last }) => {
-                role == Role::Written && expected == last
-            }
+            (Self::Exact(expected), SoftDeleted { last }) => !role.checks() && expected == last,
             _ => false,
         };
         if holds {
@@ -215,6 +228,22 @@ mod tests {
                 (ExpectedRevision::Exact(LAST), "ww+ww"),
                 (ExpectedRevision::SoftDeleted, "www+w"),
                 (ExpectedRevision::Tombstoned, "wwww+"),
+            ],
+        );
+    }
+
+    #[test]
+    fn streams_written_under_a_check_follow_both_tables() {
+        check(
+            Role::WrittenAndChecked,
+            &[
+                (ExpectedRevision::Any, "++++d"),
+                (ExpectedRevision::NoStream, "++w+d"),
+                (ExpectedRevision::StreamExists, "ww+wd"),
+                (ExpectedRevision::Exact(LAST), "ww+wd"),
+                (ExpectedRevision::Exact(Revision::new(3)), "wwwwd"),
+                (ExpectedRevision::SoftDeleted, "www+d"),
+                (ExpectedRevision::Tombstoned, "wwwwd"),
             ],
         );
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use icecore_core::{
     Append, AppendBuilder, Appended, Category, ContentType, DeleteKind, Direction, Error,
     EventData, EventType, ExpectedRevision, ListStreams, PageLimit, Position, RecordedEvent,
-    Refusal, Result, Revision, StreamEntry, StreamInfo, StreamName, StreamPage, StreamPlace,
+    Refusal, Result, Revision, Role, StreamEntry, StreamInfo, StreamName, StreamPage, StreamPlace,
     StreamState, SystemStreams, Violation, ViolationKind, event_types,
 };
 
@@ -336,7 +336,7 @@ impl EventStore {
             let target = append.stream(metadata_stream.clone(), metadata_expected)?;
             let checked = append.stream(stream.clone(), expected)?;
             append
-                .hold_as_written(checked)
+                .hold_as(checked, Role::Written)
                 .event(target, self.event(&metadata), None)?;
             match self.append(append.build()?).await {
                 Err(Error::Refused(refusal)) if is_only_about(&refusal, &metadata_stream) => {}

@@ -4,7 +4,7 @@ use crate::errors::AppendError;
 use crate::event::Proposed;
 use icecore_core::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX};
 use icecore_core::{
-    Append, AppendBuilder, Appended, Error, EventData, ExpectedRevision, Result, Revision,
+    Append, AppendBuilder, Appended, Error, EventData, ExpectedRevision, Result, Revision, Role,
     StreamName,
 };
 use icecore_eventstore::{Admitted, EventStore, PendingAppend, Room};
@@ -80,7 +80,8 @@ impl Gathered {
     fn build(self) -> Result<Append> {
         let mut append = AppendBuilder::default();
         let stream = append.stream(self.stream, self.expected)?;
-        append.hold_as_written(stream).reserve(self.events.len());
+        append.hold_as(stream, Role::Written);
+        append.reserve(self.events.len());
         for event in self.events {
             append.event(stream, event, None)?;
         }

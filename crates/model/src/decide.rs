@@ -223,6 +223,7 @@ impl Model {
         let kind = match role {
             Role::Written => violated_by_writing(*expected, state)?,
             Role::Checked => violated_by_looking(*expected, state)?,
+            Role::WrittenAndChecked => violated_by_both(*expected, state)?,
         };
         Some(Violation {
             stream: stream.clone(),
@@ -376,4 +377,12 @@ fn violated_by_looking(expected: ExpectedRevision, state: StreamState) -> Option
         Tombstoned => state == StreamState::Tombstoned,
     };
     (!admitted).then_some(ViolationKind::WrongExpectedRevision)
+}
+
+/// The table of checks of streams that the append writes to.
+fn violated_by_both(expected: ExpectedRevision, state: StreamState) -> Option<ViolationKind> {
+    if state == StreamState::Tombstoned {
+        return Some(ViolationKind::StreamDeleted);
+    }
+    violated_by_looking(expected, state)
 }

@@ -8,7 +8,8 @@ use fastrand::Rng;
 use icecore_core::{
     Append, AppendBuilder, Category, Condition, DeleteKind, Direction, EventData, EventType,
     ExpectedRevision, Filter, NameMatch, Position, Query, QueryItem, Read, ReadFrom, Revision,
-    Start, StreamName, StreamState, Subscribe, SubscribeFrom, SystemStreams, Tag, event_types,
+    Role, Start, StreamName, StreamState, Subscribe, SubscribeFrom, SystemStreams, Tag,
+    event_types,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -47,6 +48,8 @@ pub struct Workload {
     sent: Vec<Append>,
     /// What must be sent again, since nobody knows what became of it.
     unknown: Option<Request>,
+    /// Whether streams are also written under a check, which our own protocol has no words for.
+    checks_what_it_writes: bool,
 }
 
 impl Workload {
@@ -61,7 +64,15 @@ impl Workload {
             last_position: Position::START,
             sent: Vec::new(),
             unknown: None,
+            checks_what_it_writes: false,
         }
+    }
+
+    /// Some of the streams that are written are held to the table of checks, too.
+    #[must_use]
+    pub fn with_checks_of_what_it_writes(mut self) -> Self {
+        self.checks_what_it_writes = true;
+        self
     }
 
     /// What the client does next.
@@ -195,6 +206,9 @@ impl Workload {
             } {
                 let event = self.event();
                 append.event(place, event, None).expect("the ids are new");
+            }
+            if self.checks_what_it_writes && !is_checked && self.one_in(3) {
+                append.hold_as(place, Role::WrittenAndChecked);
             }
             if n == 0 && self.one_in(20) {
                 self.add_metadata(&mut append, &stream);

@@ -4,7 +4,7 @@ use crate::support::{
     Any, NoStream, SoftDeleted, StreamExists, TestStore, Tombstoned, append, append_to, exact,
     name, open, outcome,
 };
-use icecore_core::{Append, DeleteKind, Error, ExpectedRevision, StreamState, limits};
+use icecore_core::{Append, DeleteKind, Error, ExpectedRevision, Role, StreamState, limits};
 
 const STATES: [&str; 5] = ["absent", "meta", "living", "soft", "closed"];
 
@@ -65,6 +65,26 @@ async fn check_unwritten(expected: ExpectedRevision, row: &str) {
     assert_eq!(found, row, "{expected}: {STATES:?}");
 }
 
+/// One letter for each state: `+` admitted, `w` wrong, `d` deleted.
+async fn check_written_under_a_check(expected: ExpectedRevision, row: &str) {
+    let store = states().await;
+    let mut found = String::new();
+    for (n, stream) in STATES.into_iter().enumerate() {
+        let id = 600 + n as u128;
+        let mut append = append_to(&[(stream, expected, &[id])]);
+        append.hold_as(0, Role::WrittenAndChecked);
+        let result = store.append(append.build().unwrap()).await;
+        found.push_str(match outcome(&result).as_str() {
+            "wrong" => "w",
+            "deleted" => "d",
+            _ => "+",
+        });
+        let written = store.log().await.iter().any(|e| e.id.as_u128() == id);
+        assert_eq!(written, result.is_ok());
+    }
+    assert_eq!(found, row, "{expected}: {STATES:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn written_streams_follow_the_append_table() {
     check(Any, "0055d").await;
@@ -84,6 +104,36 @@ async fn checked_streams_follow_the_consistency_table() {
     check_unwritten(exact(3), "wwwww").await;
     check_unwritten(SoftDeleted, "www+w").await;
     check_unwritten(Tombstoned, "wwww+").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_written_under_a_check_follow_both_tables() {
+    check_written_under_a_check(Any, "++++d").await;
+    check_written_under_a_check(NoStream, "++w+d").await;
+    check_written_under_a_check(StreamExists, "ww+wd").await;
+    check_written_under_a_check(exact(4), "ww+wd").await;
+    check_written_under_a_check(exact(3), "wwwwd").await;
+    check_written_under_a_check(SoftDeleted, "www+d").await;
+    check_written_under_a_check(Tombstoned, "wwwwd").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_under_a_check_is_one_also_where_the_check_would_not_hold_again() {
+    let store = states().await;
+    let under_a_check = |stream, expected, id| {
+        let mut append = append_to(&[(stream, expected, &[id])]);
+        append.hold_as(0, Role::WrittenAndChecked);
+        store.append(append.build().unwrap())
+    };
+    for (stream, expected, id) in [
+        ("absent", NoStream, 700),
+        ("living", exact(4), 701),
+        ("soft", SoftDeleted, 702),
+    ] {
+        let first = under_a_check(stream, expected, id).await.unwrap();
+        let again = under_a_check(stream, expected, id).await.unwrap();
+        assert_eq!(again, first, "{expected} of {stream}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

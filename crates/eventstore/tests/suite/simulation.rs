@@ -164,6 +164,7 @@ async fn run(seed: u64, medium: &Arc<Medium>, world: &World, size: &Size) -> Tal
     let clients: Vec<_> = (0..size.clients)
         .map(|client| {
             let workload = Workload::new(seed, client, size.streams);
+            let workload = workload.with_checks_of_what_it_writes();
             let client = run_client(world.clone(), workload, size.steps, recorder.clone());
             tokio::spawn(client)
         })

@@ -8,7 +8,7 @@ use crate::proto::kurrentdb::protocol::v2::streams::consistency_check::{StreamSt
 use crate::proto::kurrentdb::protocol::v2::streams::{
     AppendRecord, AppendRecordsRequest, AppendRecordsResponse, ConsistencyCheck, StreamRevision,
 };
-use icecore_core::{Append, AppendBuilder, Appended, Error, ExpectedRevision, StreamName};
+use icecore_core::{Append, AppendBuilder, Appended, Error, ExpectedRevision, Role, StreamName};
 use icecore_eventstore::{EventStore, Room};
 use std::collections::HashMap;
 use tonic::Status;
@@ -51,6 +51,7 @@ fn decode(
         let place = append.stream(stream.clone(), expected).map_err(status)?;
         places.insert(stream, place);
     }
+    let checked = places.len();
     append.reserve(records.len());
     let mut decoded = Records::new(store);
     let mut written = Vec::new();
@@ -66,6 +67,9 @@ fn decode(
             place
         };
         append.event(place, event, None).map_err(status)?;
+        if place < checked {
+            append.hold_as(place, Role::WrittenAndChecked);
+        }
         written.push(place);
     }
     let append = append.build().map_err(status)?;

@@ -302,33 +302,79 @@ async fn every_check_that_does_not_hold_is_told() {
     assert_eq!(door.revisions(of_stream("new")).await.unwrap(), [0; 0]);
 }
 
-#[tokio::test]
-async fn checks_of_streams_that_are_not_written() {
+/// The states that streams are brought to, and the number that stands for each.
+const STATES: [(&str, Before, i64); 5] = [
+    ("absent", Before::Absent, -1),
+    ("meta", Before::OnlyMetadata, -1),
+    ("living", Before::Living, 1),
+    ("deleted", Before::SoftDeleted, -5),
+    ("closed", Before::Tombstoned, -6),
+];
+
+/// Each expectation, and whether a check of it holds in each of the states, for a stream that is only
+/// checked and for one that is also written.
+const CHECKS: [(i64, [bool; 5], [bool; 5]); 6] = [
+    (
+        -1,
+        [true, true, false, true, true],
+        [true, true, false, true, false],
+    ),
+    (0, [false; 5], [false; 5]),
+    (
+        1,
+        [false, false, true, false, false],
+        [false, false, true, false, false],
+    ),
+    (
+        -4,
+        [false, false, true, false, false],
+        [false, false, true, false, false],
+    ),
+    (
+        -5,
+        [false, false, false, true, false],
+        [false, false, false, true, false],
+    ),
+    (-6, [false, false, false, false, true], [false; 5]),
+];
+
+/// Writes one record to `to` under a check of `stream`, and compares how that ended.
+async fn check_one(to: &str, stream: &str, before: Before, expected: i64, actual: Option<i64>) {
     let door = Door::open().await;
-    for (stream, before) in [
-        ("absent", Before::Absent),
-        ("living", Before::Living),
-        ("deleted", Before::SoftDeleted),
-        ("closed", Before::Tombstoned),
-    ] {
-        door.bring(stream, before).await;
-    }
-    let mut id = 1;
-    for (expected, holds) in [
-        (-1, &["absent", "deleted", "closed"][..]),
-        (1, &["living"]),
-        (-4, &["living"]),
-        (-5, &["deleted"]),
-        (-6, &["closed"]),
-    ] {
-        for stream in ["absent", "living", "deleted", "closed"] {
-            id += 1;
-            let outcome = records(&door, [record_of("log", id)], [check(stream, expected)]).await;
-            assert_eq!(
-                outcome.is_ok(),
-                holds.contains(&stream),
-                "{expected} of {stream}"
-            );
+    door.bring(stream, before).await;
+    let last = door.store.last_position();
+    let outcome = records(&door, [record_of(to, 99)], [check(stream, expected)]).await;
+    let Some(actual_state) = actual else {
+        let answer = outcome.unwrap();
+        assert_eq!(answer.revisions[0].stream, to);
+        return;
+    };
+    let reason = "STREAMS_ERROR_APPEND_CONSISTENCY_VIOLATION";
+    let found: AppendConsistencyViolationErrorDetails =
+        detail(&outcome.unwrap_err(), Code::FailedPrecondition, reason);
+    let violation = ConsistencyViolation {
+        check_index: 0,
+        r#type: Some(ViolationType::StreamState(StreamStateViolation {
+            stream: stream.to_owned(),
+            expected_state: expected,
+            actual_state,
+        })),
+    };
+    assert_eq!(
+        found.violations,
+        [violation],
+        "{expected} of {stream}, writing {to}"
+    );
+    assert_eq!(door.store.last_position(), last, "nothing is written");
+}
+
+#[tokio::test]
+async fn every_check_in_every_state_of_a_stream() {
+    for (expected, only_checked, written) in CHECKS {
+        for (n, (stream, before, state)) in STATES.into_iter().enumerate() {
+            let actual = |holds: bool| (!holds).then_some(state);
+            check_one("log", stream, before, expected, actual(only_checked[n])).await;
+            check_one(stream, stream, before, expected, actual(written[n])).await;
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use icecore_core::{
     Append, AppendBuilder, Direction, Error, ExpectedRevision, GroupId, Read, Result, Revision,
-    Role, StreamName, StreamState,
+    StreamName, StreamState,
 };
 use serde_json::json;
 
@@ -140,9 +140,7 @@ fn add(append: &mut AppendBuilder, other: &Append) -> Result<()> {
     let mut places = Vec::with_capacity(other.streams().len());
     for expectation in other.streams() {
         let place = append.stream(expectation.stream.clone(), expectation.expected)?;
-        if expectation.role == Role::Written {
-            append.hold_as_written(place);
-        }
+        append.hold_as(place, expectation.role);
         places.push(place);
     }
     for event in other.events() {

@@ -68,6 +68,8 @@ mod append;
 mod builder;
 mod call;
 mod client;
+mod context;
+mod event;
 mod filter;
 mod group;
 mod id;
@@ -80,9 +82,12 @@ mod retry;
 mod session;
 mod streams;
 mod subscribe;
+mod upcast;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
+pub use context::Context;
+pub use event::{Event, Substitute, decode, encode, event_types_of};
 pub use group::{ConsumeCall, GroupEvent, GroupEvents};
 #[doc(no_inline)]
 pub use icecore_core::*;
@@ -93,6 +98,7 @@ pub use read::{BatchStream, EventStream, ReadCall};
 pub use retry::RetryPolicy;
 pub use session::{AppendSession, PendingAppend};
 pub use subscribe::{SubscribeCall, Subscription};
+pub use upcast::{Upcast, UpcastFn};
 
 #[cfg(test)]
 mod tests;

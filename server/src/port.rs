@@ -7,8 +7,10 @@ use futures::future::BoxFuture;
 use http::{Request, Response, Version, header};
 use http_body::Body;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tonic::body::Body as GrpcBody;
+use tonic::transport::server::TcpConnectInfo;
 use tower::Service;
 
 /// The services of one port.
@@ -22,9 +24,24 @@ impl Port {
     pub(crate) fn new(grpc: Grpc, http: Router) -> Self {
         Self { grpc, http }
     }
+
+    /// The port as a connection from there sees it.
+    pub(crate) fn for_peer(&self, peer: SocketAddr) -> Connection {
+        Connection {
+            port: self.clone(),
+            peer,
+        }
+    }
 }
 
-impl<B> Service<Request<B>> for Port
+/// One connection to the port. Services learn from where their calls come.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    port: Port,
+    peer: SocketAddr,
+}
+
+impl<B> Service<Request<B>> for Connection
 where
     B: Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<tonic::codegen::StdError>,
@@ -38,11 +55,16 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if is_grpc(&request) {
-            return self.grpc.call(request);
+            let peer = TcpConnectInfo {
+                local_addr: None,
+                remote_addr: Some(self.peer),
+            };
+            request.extensions_mut().insert(peer);
+            return self.port.grpc.call(request);
         }
-        let answer = self.http.call(request);
+        let answer = self.port.http.call(request);
         Box::pin(async move { Ok(answer.await?.map(GrpcBody::new)) })
     }
 }

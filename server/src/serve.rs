@@ -1,7 +1,7 @@
 //! The life of a server: open the store, take connections, and stop in order.
 
 use crate::config::Config;
-use crate::port::Port;
+use crate::port::{Connection, Port};
 use crate::{engine, grpc, http};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -188,7 +188,7 @@ impl Connections {
                     // what there is no more of.
                     let Ok(permit) = permit else { continue };
                     tracing::debug!(%peer, "connected");
-                    self.begin(stream, permit, port);
+                    self.begin(stream, permit, port.for_peer(peer));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept a connection");
@@ -206,11 +206,11 @@ impl Connections {
         self.is_full = is_full;
     }
 
-    fn begin(&self, stream: TcpStream, permit: OwnedSemaphorePermit, port: &Port) {
+    fn begin(&self, stream: TcpStream, permit: OwnedSemaphorePermit, connection: Connection) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "set TCP_NODELAY");
         }
-        let service = TowerToHyperService::new(http::trace().layer(port.clone()));
+        let service = TowerToHyperService::new(http::trace().layer(connection));
         let (builder, watcher) = (self.builder.clone(), self.graceful.watcher());
         let mut phase = self.phase.subscribe();
         let greeting_timeout = self.greeting_timeout;

@@ -8,7 +8,7 @@ use crate::event::identifier;
 use crate::expectation::{last_number, number};
 use crate::proto::event_store::client as proto;
 use crate::proto::google::rpc;
-use icecore_core::limits::{APPEND_BYTES_MAX, EVENT_BYTES_MAX};
+use icecore_core::limits::{APPEND_BYTES_MAX, EVENT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use icecore_core::{Error, ExpectedRevision, GroupProblem, StreamName, Violation, ViolationKind};
 use prost::{Message, Name};
 use std::fmt::Write as _;
@@ -84,6 +84,20 @@ pub(crate) fn status(error: Error) -> Status {
 /// The same status without the details of another protocol.
 pub(crate) fn plain(status: &Status) -> Status {
     Status::new(status.code(), status.message())
+}
+
+/// A message of an append was not read, because it is too large.
+pub(crate) fn message_too_large(_: &Status) -> Status {
+    append_too_large("a message is", MESSAGE_BYTES_MAX)
+}
+
+fn append_too_large(what: &str, limit: usize) -> Status {
+    with_trailers(
+        Code::InvalidArgument,
+        format!("{what} more than {limit} bytes"),
+        exception::TOO_LARGE,
+        &[("maximum-append-size", limit.to_string())],
+    )
 }
 
 /// The stream is closed, or deleted where it had to be there. Clients look for `is deleted`.
@@ -184,12 +198,7 @@ impl AppendError {
                     ("proposed-append-event-size", bytes.to_string()),
                 ],
             ),
-            Self::TooLarge => with_trailers(
-                invalid,
-                too_large(),
-                exception::TOO_LARGE,
-                &[("maximum-append-size", APPEND_BYTES_MAX.to_string())],
-            ),
+            Self::TooLarge => append_too_large(TOGETHER, APPEND_BYTES_MAX),
             Self::Timeout => Status::aborted(TIMEOUT),
         }
     }
@@ -210,7 +219,7 @@ impl AppendError {
             ),
             Self::TooLarge => answer(
                 rpc::Code::InvalidArgument,
-                too_large(),
+                format!("{TOGETHER} more than {APPEND_BYTES_MAX} bytes"),
                 &proto::MaximumAppendSizeExceeded {
                     max_append_size: size(APPEND_BYTES_MAX),
                 },
@@ -220,14 +229,12 @@ impl AppendError {
     }
 }
 
+const TOGETHER: &str = "the events are together";
+
 const TIMEOUT: &str = "the append was not decided within its deadline; it may still be written";
 
 fn event_too_large(id: Uuid, bytes: usize) -> String {
     format!("event {id} is {bytes} bytes, the limit is {EVENT_BYTES_MAX}")
-}
-
-fn too_large() -> String {
-    format!("the events are more than {APPEND_BYTES_MAX} bytes together")
 }
 
 fn of_store(error: Error) -> rpc::Status {

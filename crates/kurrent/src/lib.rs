@@ -16,6 +16,7 @@
 //! | metadata of a stream | events of `$$stream`, as here |
 
 mod appending;
+mod body;
 pub mod client;
 mod errors;
 mod event;

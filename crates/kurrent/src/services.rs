@@ -1,5 +1,6 @@
 //! The services as one: which there are, and how a call finds its own.
 
+use crate::body::in_our_words;
 use crate::gossip::{GossipService, Origin};
 use crate::monitoring::MonitoringService;
 use crate::operations::OperationsService;
@@ -109,7 +110,10 @@ pub(crate) use servers::users::users_server;
 /// Everything that KurrentDB clients call, over one store. Cheap to clone.
 ///
 /// It takes messages of any size: whoever mounts it admits them by size, and puts the
-/// [`Admitted`](icecore_eventstore::Admitted) room into the extensions of a request.
+/// [`Admitted`](icecore_eventstore::Admitted) room into the extensions of a request. A body that ends with
+/// `INVALID_ARGUMENT` had a message above
+/// [`MESSAGE_BYTES_MAX`](icecore_core::limits::MESSAGE_BYTES_MAX); for one that ends with
+/// `RESOURCE_EXHAUSTED` there was no room.
 #[derive(Clone)]
 pub struct Kurrent {
     streams: StreamsServer<StreamsService>,
@@ -163,7 +167,8 @@ impl Service<http::Request<Body>> for Kurrent {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let mut request = in_our_words(request);
         let path = request.uri().path().strip_prefix('/');
         let method = path.and_then(|path| path.strip_prefix(streams_server::SERVICE_NAME));
         if method.is_some_and(|method| method.starts_with('/')) {

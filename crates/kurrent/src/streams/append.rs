@@ -1,7 +1,7 @@
 //! An append that is a call of its own: first what it expects, then its events one by one.
 
 use crate::appending::{Done, Gathered, next_part};
-use crate::errors::{AppendError, plain, status};
+use crate::errors::{AppendError, status};
 use crate::event::stream;
 use crate::proto::event_store::client::Empty;
 use crate::proto::event_store::client::streams::{AppendReq, AppendResp, append_req, append_resp};
@@ -41,8 +41,7 @@ async fn gather(
     let mut room = Room::default();
     let mut gathered: Option<Gathered> = None;
     loop {
-        let message = next_part(store, &mut messages, message_timeout).await;
-        let Some(message) = message.map_err(|status| plain(&status))? else {
+        let Some(message) = next_part(store, &mut messages, message_timeout).await? else {
             break;
         };
         if let Some(permit) = admitted.take() {

@@ -6,7 +6,7 @@
 //! when its answers fill their queue, its next appends are not received any more.
 
 use crate::appending::{Done, Gathered};
-use crate::errors::{AppendError, plain};
+use crate::errors::AppendError;
 use crate::event::stream;
 use crate::id;
 use crate::proto::event_store::client as shared;
@@ -185,7 +185,7 @@ impl Batch {
             request = self.requests.message() => match request {
                 Ok(Some(request)) => Next::Request(request),
                 Ok(None) => Next::End(None),
-                Err(status) => Next::End(Some(plain(&status))),
+                Err(status) => Next::End(Some(status)),
             },
             id = wait => Next::Late(id),
             () = self.store.stopping() => {

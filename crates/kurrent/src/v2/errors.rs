@@ -5,7 +5,7 @@ use crate::errors::any;
 use crate::expectation::{last_number, number, state_number};
 use crate::proto::google::rpc;
 use crate::proto::kurrentdb::protocol::v2::streams::errors as proto;
-use icecore_core::limits::{APPEND_BYTES_MAX, EVENT_BYTES_MAX};
+use icecore_core::limits::{APPEND_BYTES_MAX, EVENT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use icecore_core::{Refusal, StreamName, StreamState, Violation, ViolationKind};
 use prost::{Message, Name};
 use proto::StreamsError;
@@ -71,10 +71,20 @@ pub(super) fn record_too_large(stream: &StreamName, id: Uuid, bytes: usize) -> S
 
 /// All records together are too large.
 pub(super) fn too_large(bytes: usize) -> Status {
-    let text = format!("the records are {bytes} bytes or more, the limit is {APPEND_BYTES_MAX}");
+    append_too_large("the records are", bytes, APPEND_BYTES_MAX)
+}
+
+/// A message was not read, because it is too large.
+pub(crate) fn message_too_large(_: &Status) -> Status {
+    append_too_large("a message is", MESSAGE_BYTES_MAX + 1, MESSAGE_BYTES_MAX)
+}
+
+/// It has so many bytes at least.
+fn append_too_large(what: &str, bytes: usize, limit: usize) -> Status {
+    let text = format!("{what} {bytes} bytes or more, the limit is {limit}");
     let detail = proto::AppendTransactionSizeExceededErrorDetails {
         size: size(bytes),
-        max_size: size(APPEND_BYTES_MAX),
+        max_size: size(limit),
     };
     let error = StreamsError::AppendTransactionSizeExceeded;
     rich(Code::Aborted, text, error, &detail)

@@ -5,6 +5,8 @@ mod record;
 mod records;
 mod session;
 
+pub(crate) use errors::message_too_large;
+
 use crate::appending::admitted;
 use crate::proto::kurrentdb::protocol::v2::streams as proto;
 use crate::services::streams_service_server::StreamsService;

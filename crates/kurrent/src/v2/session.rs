@@ -3,7 +3,7 @@
 use super::errors::{no_requests, session_refused, stream_twice};
 use super::record::{Records, stream};
 use crate::appending::next_part;
-use crate::errors::{plain, status};
+use crate::errors::status;
 use crate::expectation::{from_number, signed};
 use crate::proto::kurrentdb::protocol::v2::streams::{
     AppendRequest, AppendResponse, AppendSessionResponse,
@@ -45,8 +45,7 @@ async fn gather(
     let mut records = Records::new(store);
     let mut names = HashSet::new();
     loop {
-        let request = next_part(store, &mut requests, message_timeout).await;
-        let Some(request) = request.map_err(|status| plain(&status))? else {
+        let Some(request) = next_part(store, &mut requests, message_timeout).await? else {
             break;
         };
         if let Some(permit) = admitted.take() {

@@ -1,12 +1,12 @@
 //! Why an append of the second version failed: a status with details. First stands which error it is, by
 //! name, and last what is known of it, since some clients look at the last one only.
 
-use crate::errors::any;
+use crate::errors::{any, status};
 use crate::expectation::{last_number, number, state_number};
 use crate::proto::google::rpc;
 use crate::proto::kurrentdb::protocol::v2::streams::errors as proto;
 use icecore_core::limits::{APPEND_BYTES_MAX, EVENT_BYTES_MAX, MESSAGE_BYTES_MAX};
-use icecore_core::{Refusal, StreamName, StreamState, Violation, ViolationKind};
+use icecore_core::{Error, Refusal, StreamName, Violation, ViolationKind};
 use prost::{Message, Name};
 use proto::StreamsError;
 use proto::consistency_violation::{StreamStateViolation, Type};
@@ -37,6 +37,15 @@ fn with_details(
         details: [any(&name)].into_iter().chain(detail).collect(),
     };
     Status::with_details(code, text, details.encode_to_vec().into())
+}
+
+/// An append was not refused, and yet failed. There are no details: clients that see some look at nothing
+/// else, not even at whether they may try again.
+pub(super) fn failed(error: Error) -> Status {
+    match error {
+        Error::OutcomeUnknown { .. } => Status::deadline_exceeded(error.to_string()),
+        error => status(error),
+    }
 }
 
 /// A session without a single request.
@@ -98,29 +107,23 @@ pub(super) fn session_refused(refusal: &Refusal) -> Status {
     let code = Code::FailedPrecondition;
     let text = violation.to_string();
     let stream = violation.stream.to_string();
-    match (violation.kind, violation.state) {
-        (ViolationKind::StreamDeleted, StreamState::Tombstoned) => {
-            let detail = proto::StreamTombstonedErrorDetails { stream };
-            rich(code, text, StreamsError::StreamTombstoned, &detail)
-        }
-        (ViolationKind::StreamDeleted, _) => {
-            let detail = proto::StreamDeletedErrorDetails { stream };
-            rich(code, text, StreamsError::StreamDeleted, &detail)
-        }
-        _ => {
-            let (expected, actual) = (number(violation.expected), last_number(violation.state));
-            let text = format!(
-                "Append failed due to a revision conflict on stream '{stream}'. Expected revision: \
-                 {expected}. Actual revision: {actual}."
-            );
-            let detail = proto::StreamRevisionConflictErrorDetails {
-                stream,
-                expected_revision: expected,
-                actual_revision: actual,
-            };
-            rich(code, text, StreamsError::StreamRevisionConflict, &detail)
-        }
+    if violation.kind == ViolationKind::StreamDeleted {
+        // Also where it is deleted softly and had to be there: clients know no other detail of a stream
+        // that is deleted.
+        let detail = proto::StreamTombstonedErrorDetails { stream };
+        return rich(code, text, StreamsError::StreamTombstoned, &detail);
     }
+    let (expected, actual) = (number(violation.expected), last_number(violation.state));
+    let text = format!(
+        "Append failed due to a revision conflict on stream '{stream}'. Expected revision: \
+         {expected}. Actual revision: {actual}."
+    );
+    let detail = proto::StreamRevisionConflictErrorDetails {
+        stream,
+        expected_revision: expected,
+        actual_revision: actual,
+    };
+    rich(code, text, StreamsError::StreamRevisionConflict, &detail)
 }
 
 /// Checks did not hold. `streams` are the streams of the append in its order, which are the checks first
@@ -152,4 +155,19 @@ fn violation(violation: &Violation, streams: &[StreamName]) -> proto::Consistenc
 
 fn size(bytes: usize) -> i32 {
     i32::try_from(bytes).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_append_that_may_be_written_has_run_out_of_time() {
+        let reason = "the disk does not answer".to_owned();
+        let status = failed(Error::OutcomeUnknown { reason });
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(status.details().is_empty());
+        let refused = failed(Error::unavailable("it is stopping"));
+        assert_eq!(refused.code(), Code::Unavailable);
+    }
 }

@@ -1,6 +1,6 @@
 //! Records for any streams in one request, and checks of the states of these streams or others.
 
-use super::errors::checks_failed;
+use super::errors::{checks_failed, failed};
 use super::record::{Records, stream};
 use crate::errors::status;
 use crate::expectation::{from_number, signed};
@@ -33,7 +33,7 @@ pub(super) async fn append(
     match outcome {
         Ok(appended) => Ok(answer(&appended, &written)),
         Err(Error::Refused(refusal)) => Err(checks_failed(&refusal, &streams)),
-        Err(error) => Err(status(error)),
+        Err(error) => Err(failed(error)),
     }
 }
 

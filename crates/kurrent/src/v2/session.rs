@@ -1,6 +1,6 @@
 //! A session: one request for each stream, with what it expects of it; all of them are written or none.
 
-use super::errors::{no_requests, session_refused, stream_twice};
+use super::errors::{failed, no_requests, session_refused, stream_twice};
 use super::record::{Records, stream};
 use crate::appending::next_part;
 use crate::errors::status;
@@ -29,7 +29,7 @@ pub(super) async fn append(
     match outcome {
         Ok(appended) => Ok(answer(appended)),
         Err(Error::Refused(refusal)) => Err(session_refused(&refusal)),
-        Err(error) => Err(status(error)),
+        Err(error) => Err(failed(error)),
     }
 }
 

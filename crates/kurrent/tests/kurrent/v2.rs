@@ -12,7 +12,7 @@ use icecore_kurrent::proto::kurrentdb::protocol::v2::streams::errors::consistenc
 };
 use icecore_kurrent::proto::kurrentdb::protocol::v2::streams::errors::{
     AppendConsistencyViolationErrorDetails, AppendRecordSizeExceededErrorDetails,
-    ConsistencyViolation, StreamAlreadyInAppendSessionErrorDetails, StreamDeletedErrorDetails,
+    ConsistencyViolation, StreamAlreadyInAppendSessionErrorDetails,
     StreamRevisionConflictErrorDetails, StreamTombstonedErrorDetails,
 };
 use icecore_kurrent::proto::kurrentdb::protocol::v2::streams::streams_service_client::StreamsServiceClient;
@@ -162,8 +162,7 @@ async fn a_session_is_written_as_a_whole_or_not_at_all() {
     let status = try_with(request("deleted", Some(-4), &[2]))
         .await
         .unwrap_err();
-    let reason = "STREAMS_ERROR_STREAM_DELETED";
-    let deleted: StreamDeletedErrorDetails = detail(&status, failed, reason);
+    let deleted: StreamTombstonedErrorDetails = detail(&status, failed, reason);
     assert_eq!(deleted.stream, "deleted");
 
     let status = try_with(request("NEW", None, &[2])).await.unwrap_err();

@@ -37,7 +37,7 @@ use uuid::Uuid;
 /// Appends of a call that are under way, or answered and not taken, at a time.
 const IN_FLIGHT_MAX: usize = 1_024;
 
-/// Appends of a call of which parts are still to come, at a time.
+/// Appends of a call of which parts are still to come, at a time; also such as were given up.
 const INCOMPLETE_MAX: usize = 1_024;
 
 /// The answers to a call's appends. `limit` is the longest that an append may take, from its first part
@@ -137,6 +137,8 @@ struct Incomplete {
     gathered: Result<Gathered, AppendError>,
     /// Room of the parts.
     room: Room,
+    /// It was given up. What still comes of it is passed over.
+    answered: bool,
 }
 
 /// What a call has to deal with next.
@@ -167,11 +169,11 @@ impl Batch {
     }
 
     async fn next(&mut self) -> Next {
-        let late = self
+        let waiting = self
             .incomplete
             .iter()
-            .map(|(id, part)| (part.deadline, *id))
-            .min();
+            .filter(|(_, append)| !append.answered);
+        let late = waiting.map(|(id, append)| (append.deadline, *id)).min();
         let wait = async {
             match late {
                 Some((deadline, id)) => {
@@ -210,11 +212,14 @@ impl Batch {
                 return Some(Pending::End(status));
             }
         };
-        let mut append = match self.incomplete.remove(&id) {
-            Some(append) => append,
-            None => self.begin(correlation_id, options),
-        };
+        // Options come with a first part, so an append that was given up may be sent once more.
+        let begun = self.incomplete.remove(&id);
+        let begun = begun.filter(|append| !append.answered || options.is_none());
+        let mut append = begun.unwrap_or_else(|| self.begin(correlation_id, options));
         append.add(proposed_messages, room);
+        if is_final && append.answered {
+            return None;
+        }
         if is_final {
             return Some(self.submit(append).await);
         }
@@ -246,6 +251,7 @@ impl Batch {
                 None => Err(AppendError::Timeout),
             },
             room: Room::default(),
+            answered: false,
         }
     }
 
@@ -270,6 +276,7 @@ impl Batch {
             deadline,
             gathered,
             room,
+            ..
         } = append;
         let submitted = match gathered {
             Ok(gathered) => gathered.submit(&self.store, room).await,
@@ -287,10 +294,14 @@ impl Batch {
         Pending::Append(echo, tokio::spawn(outcome.in_current_span()))
     }
 
-    /// An append whose parts did not come in time is answered, and nothing of it is written.
+    /// An append whose parts did not come in time is answered, once, and nothing of it is written.
     fn give_up(&mut self, id: Uuid) -> Option<Pending> {
-        let append = self.incomplete.remove(&id)?;
-        Some(Pending::Failed(append.echo, AppendError::Timeout))
+        let append = self.incomplete.get_mut(&id)?;
+        append.answered = true;
+        append.room = Room::default();
+        let gathered = std::mem::replace(&mut append.gathered, Err(AppendError::Timeout));
+        let why = gathered.err().unwrap_or(AppendError::Timeout);
+        Some(Pending::Failed(std::mem::take(&mut append.echo), why))
     }
 }
 

@@ -301,6 +301,45 @@ async fn a_batch_that_is_late_is_told_so() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_was_given_up_is_answered_once() {
+    let door = Door::open().await;
+    let mut call = Call::open(&door).await;
+    let begin = BatchAppendReq {
+        is_final: false,
+        ..batch(1, "s", Any, &[1])
+    };
+    let _: shared::Timeout = failed(&call.ask(begin.clone()).await, rpc::Code::DeadlineExceeded);
+    // The rest comes after all.
+    for is_final in [false, true] {
+        let rest = BatchAppendReq {
+            options: None,
+            is_final,
+            ..batch(1, "s", Any, &[2])
+        };
+        call.send(rest).await;
+    }
+    let answer = call.ask(batch(2, "t", Any, &[3])).await;
+    assert_eq!(answer.correlation_id, Some(text_id(2)));
+    assert_eq!(door.revisions(of_stream("s")).await.unwrap(), [0; 0]);
+    // It may be sent once more, under the same id.
+    let _: shared::Timeout = failed(&call.ask(begin).await, rpc::Code::DeadlineExceeded);
+    assert_eq!(
+        written(&call.ask(batch(1, "s", Any, &[1])).await).0,
+        Some(0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_fails_before_it_is_late_says_why() {
+    let door = Door::open().await;
+    let mut call = Call::open(&door).await;
+    let mut bad = batch(1, "s", Any, &[1]);
+    bad.proposed_messages[0].metadata.clear();
+    bad.is_final = false;
+    let _: shared::BadRequest = failed(&call.ask(bad).await, rpc::Code::InvalidArgument);
+}
+
 #[tokio::test]
 async fn the_call_ends_when_the_server_stops() {
     let door = Door::open().await;

@@ -1,12 +1,20 @@
-//! Filters of reads and subscriptions of all streams.
+//! Filters of reads and subscriptions of all streams, and the indexes that clients ask for by such a filter.
 
 use crate::proto::event_store::client::streams::read_req::options::FilterOptions;
 use crate::proto::event_store::client::streams::read_req::options::filter_options;
-use icecore_core::{Error, Filter, NameMatch, Result};
+use icecore_core::{Category, Error, EventType, Filter, NameMatch, Result, StreamName};
 
 /// Events that are looked at before a subscription is told how far it is, where the caller leaves
 /// that to the server.
 const WINDOW: u32 = 32;
+
+/// What the names of indexes begin with. Clients read one as if it were the only prefix of streams' names.
+mod index {
+    pub(super) const ANY: &str = "$idx-";
+    pub(super) const ALL: &str = "$idx-all";
+    pub(super) const CATEGORY: &str = "$idx-ce-";
+    pub(super) const EVENT_TYPE: &str = "$idx-et-";
+}
 
 /// What a caller wants to see of all streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,19 +40,54 @@ impl TryFrom<FilterOptions> for Filtered {
                 "is 0, or the window is: there must be an event between two checkpoints",
             ));
         }
-        let mut filter = Filter::everything();
-        match options.filter {
-            Some(filter_options::Filter::StreamIdentifier(names)) => {
-                filter.stream = names_of(names)?;
-            }
-            Some(filter_options::Filter::EventType(names)) => {
-                filter.event_type = names_of(names)?;
-            }
+        let filter = match options.filter {
+            Some(filter_options::Filter::StreamIdentifier(names)) => match named_index(&names) {
+                Some(name) => of_index(name)?,
+                None => Filter {
+                    stream: names_of(names)?,
+                    ..Filter::everything()
+                },
+            },
+            Some(filter_options::Filter::EventType(names)) => Filter {
+                event_type: names_of(names)?,
+                ..Filter::everything()
+            },
             None => return Err(Error::invalid("filter", "says neither streams nor types")),
-        }
+        };
         filter.check()?;
         Ok(Self { filter, interval })
     }
+}
+
+/// The index that is asked for, if it is one.
+fn named_index(names: &filter_options::Expression) -> Option<&str> {
+    match &names.prefix[..] {
+        [name] if names.regex.is_empty() && name.starts_with(index::ANY) => Some(name),
+        _ => None,
+    }
+}
+
+/// What an index holds: of the streams that are not the system's all events, those of a category, or those
+/// of a type.
+fn of_index(name: &str) -> Result<Filter> {
+    if name == index::ALL {
+        return Ok(Filter::default());
+    }
+    if let Some(category) = name.strip_prefix(index::CATEGORY) {
+        return Ok(Filter {
+            category: Some(Category::new(category.to_owned())?),
+            ..Filter::default()
+        });
+    }
+    if let Some(event_type) = name.strip_prefix(index::EVENT_TYPE) {
+        let event_type = EventType::new(event_type.to_owned())?;
+        return Ok(Filter {
+            event_type: Some(NameMatch::AnyOf(vec![event_type.into_inner()])),
+            ..Filter::default()
+        });
+    }
+    let stream = StreamName::new(name.to_owned())?;
+    Err(Error::StreamNotFound { stream })
 }
 
 /// `None` for what begins every name.
@@ -91,6 +134,26 @@ mod tests {
         assert_eq!(prefixes.filter.stream, Some(names));
         let all = Filtered::try_from(options("", &["a", ""])).unwrap();
         assert_eq!(all.filter, Filter::everything());
+    }
+
+    #[test]
+    fn an_index_is_asked_for_by_its_name_alone() {
+        let filter = |prefix: &[&str]| Filtered::try_from(options("", prefix)).map(|f| f.filter);
+        assert_eq!(filter(&["$idx-all"]).unwrap(), Filter::default());
+        let orders = filter(&["$idx-ce-order"]).unwrap();
+        assert_eq!(orders.category, Category::new("order").ok());
+        let placed = filter(&["$idx-et-OrderPlaced"]).unwrap();
+        let types = NameMatch::AnyOf(vec!["OrderPlaced".into()]);
+        assert_eq!(placed.event_type, Some(types));
+        for unknown in ["$idx-", "$idx-user-mine", "$idx-all-"] {
+            let error = filter(&[unknown]).unwrap_err();
+            assert!(matches!(error, Error::StreamNotFound { .. }), "{unknown}");
+        }
+        assert!(filter(&["$idx-ce-"]).is_err());
+        let two = filter(&["$idx-all", "a"]).unwrap();
+        assert!(matches!(two.stream, Some(NameMatch::Prefixes(_))));
+        let regex = Filtered::try_from(options("^a", &["$idx-all"])).unwrap();
+        assert!(matches!(regex.filter.stream, Some(NameMatch::Regex(_))));
     }
 
     #[test]

@@ -87,7 +87,11 @@ impl TryFrom<ReadReq> for Question {
             .stream_option
             .ok_or_else(|| missing("stream_option"))?;
         let what = match options.count_option {
-            Some(CountOption::Count(0)) => What::Nothing,
+            Some(CountOption::Count(0)) => {
+                // It is held to the same as others.
+                read(from, direction, filtered, 1)?;
+                What::Nothing
+            }
             Some(CountOption::Count(count)) => read(from, direction, filtered, count)?,
             Some(CountOption::Subscription(_)) => follow(from, direction, filtered)?,
             None => return Err(missing("count_option")),

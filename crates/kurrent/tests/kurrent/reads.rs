@@ -253,6 +253,43 @@ async fn filters_take_streams_and_types_by_prefix_and_regex() {
 }
 
 #[tokio::test]
+async fn indexes_are_read_as_a_filter_on_all() {
+    use filter_options::Filter::StreamIdentifier;
+    let door = Door::open().await;
+    for (id, stream, event_type) in [
+        (1, "order-1", "Placed"),
+        (2, "cart-1", "Placed"),
+        (3, "order-2", "Paid"),
+        (4, "$$order-1", "Placed"),
+    ] {
+        let event = event(id, event_type, "{}");
+        success(door.append(stream, Any, [event]).await.unwrap());
+    }
+    let named = |name: &str| {
+        filtered(StreamIdentifier(filter_options::Expression {
+            regex: String::new(),
+            prefix: vec![name.to_owned()],
+        }))
+    };
+    for (name, positions) in [
+        ("$idx-all", &[1, 2, 3][..]),
+        ("$idx-ce-order", &[1, 3]),
+        ("$idx-et-Placed", &[1, 2]),
+        ("$idx-et-Never", &[]),
+    ] {
+        assert_eq!(
+            door.positions(named(name)).await.unwrap(),
+            positions,
+            "{name}"
+        );
+    }
+    for options in [named("$idx-user-mine"), followed(named("$idx-user-mine"))] {
+        let status = door.begin_read(options).await.unwrap_err();
+        check_status(&status, Code::NotFound, &[]);
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_refused() {
     use filter_options::Filter::StreamIdentifier;
     let door = five().await;
@@ -287,6 +324,8 @@ async fn what_cannot_be_read_is_refused() {
         },
         of_stream(""),
         filter(of_stream("s")),
+        counted(filter(of_stream("s")), 0),
+        counted(of_stream(""), 0),
         filter(followed(of_stream("s"))),
         backwards(followed(of_stream("s"))),
         backwards(followed(of_all(START))),

@@ -44,17 +44,31 @@ impl Origin {
     }
 }
 
-/// What HTTP answers at `/gossip`: the same in JSON.
+/// What HTTP answers at `/gossip`: the same in JSON, and what else the Rust clients' operators take for
+/// granted. There is no other port, and nobody was ever elected.
 pub fn gossip_document<B>(store: &EventStore, request: &http::Request<B>) -> Value {
     let Origin { host, port } = Origin::of(request);
+    let (id, last) = (store.store_id().to_string(), store.last_position().get());
     let node = json!({
-        "instanceId": store.store_id().to_string(),
+        "instanceId": id,
         "timeStamp": store.now().to_string(),
         "state": VNodeState::Leader.as_str_name(),
         "isAlive": true,
+        "internalTcpIp": host,
+        "internalTcpPort": 0,
+        "internalSecureTcpPort": 0,
+        "externalTcpIp": host,
+        "externalTcpPort": 0,
+        "externalSecureTcpPort": 0,
         "httpEndPointIp": host,
         "httpEndPointPort": port,
-        "lastCommitPosition": store.last_position().get(),
+        "lastCommitPosition": last,
+        "writerCheckpoint": last,
+        "chaserCheckpoint": last,
+        "epochPosition": 0,
+        "epochNumber": 0,
+        "epochId": id,
+        "nodePriority": 0,
     });
     json!({ "members": [node], "serverIp": host, "serverPort": port })
 }

@@ -52,7 +52,19 @@ async fn over_http_the_node_says_the_same() {
     );
     let end_point = (&node["httpEndPointIp"], &node["httpEndPointPort"]);
     assert_eq!(end_point, (&"db.example".into(), &2_114.into()));
-    assert_eq!(node["lastCommitPosition"], 2);
+    for checkpoint in ["lastCommitPosition", "writerCheckpoint", "chaserCheckpoint"] {
+        assert_eq!(node[checkpoint], 2);
+    }
+    // What has no meaning here is there nevertheless: the Rust clients' operators ask for it.
+    let numbers = "internalTcpPort internalSecureTcpPort externalSecureTcpPort epochPosition epochNumber \
+                   nodePriority";
+    for number in numbers.split_whitespace() {
+        assert_eq!(node[number], 0, "{number}");
+    }
+    for host in ["internalTcpIp", "externalTcpIp"] {
+        assert_eq!(node[host], "db.example");
+    }
+    assert_eq!(node["epochId"], node["instanceId"]);
     let info = icecore_kurrent::info_document();
     assert_eq!(info["esVersion"], "26.1.0");
 }

@@ -97,7 +97,7 @@ bench-peers *options: release
         --manifest-path tests/peers/Cargo.toml --target-dir "{{peers}}"
     {{target}}/icecore-xtask bench --binary {{target}}/icecore --peers "{{peers}}" {{options}}
 
-# KurrentDB's own clients, from their registries, against the release binary (needs python3 and npm)
+# KurrentDB's own clients, from their registries, against the release binary (needs python3, npm and cargo)
 compat *suites: release
     tests/compat/run {{suites}}
 

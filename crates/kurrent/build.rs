@@ -40,9 +40,11 @@ const PACKAGES: [(&str, &str); 4] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Build scripts run in the folder of their package. A path that is written into the program would be
+    // wrong in another checkout with the same target directory.
+    let root = Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.join("kurrent").display());
-    let mut descriptors = protox::compile(FILES, [&root])?;
+    let mut descriptors = protox::compile(FILES, [root])?;
 
     let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?;
     let out = Path::new(&out);

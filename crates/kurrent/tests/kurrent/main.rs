@@ -8,6 +8,7 @@ mod batches;
 mod deletion;
 mod links;
 mod node;
+mod protocol;
 mod reads;
 mod subscriptions;
 mod support;

@@ -195,6 +195,28 @@ async fn a_tombstone_is_delivered_and_ends_the_subscription() {
 }
 
 #[tokio::test]
+async fn who_comes_to_a_tombstoned_stream_is_told_so() {
+    let door = Door::open().await;
+    door.bring("s", Before::Tombstoned).await;
+    for options in [of_stream("s"), from_revision("s", 0), from_end("s")] {
+        let mut messages = Messages::of(&door, options).await;
+        let mut last = None;
+        let status = loop {
+            match messages.0.message().await {
+                Ok(Some(ReadResp {
+                    content: Some(Content::Event(found)),
+                })) => last = found.event,
+                Ok(other) => panic!("neither an event nor the end: {other:?}"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(last.unwrap().metadata["type"], "$streamDeleted");
+        let trailers = [("exception", "stream-deleted"), ("stream-name", "s")];
+        check_status(&status, Code::FailedPrecondition, &trailers);
+    }
+}
+
+#[tokio::test]
 async fn a_subscription_ends_when_the_server_stops() {
     let door = Door::open().await;
     let mut messages = Messages::of(&door, of_all(START)).await;

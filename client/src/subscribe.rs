@@ -145,6 +145,11 @@ impl<At> SubscribeCall<At> {
         Subscription(messages.boxed())
     }
 
+    /// What was said so far, for who follows in another way.
+    pub(crate) fn into_parts(self) -> (Client, Subscribe) {
+        (self.client, self.subscribe)
+    }
+
     fn filter_mut(&mut self) -> &mut Filter {
         &mut self.subscribe.filter
     }
@@ -271,6 +276,13 @@ async fn open(
         .open(streams.subscribe(proto::SubscribeRequest::from(subscribe)))
         .await
         .map_err(reading)
+}
+
+/// The same subscription, with a start at the end as a start after what is last now.
+pub(crate) async fn resolve_end(client: &Client, subscribe: Subscribe) -> Result<Subscribe> {
+    let mut place = Place::new(subscribe);
+    anchor(client, &mut place).await?;
+    Ok(place.resume())
 }
 
 /// Turns a start at the end into a start after what is last now. A connection may break before the

@@ -99,6 +99,15 @@ impl Client {
         self.retry
     }
 
+    /// The same client, which sends nothing twice.
+    pub(crate) fn trying_once(&self) -> Self {
+        let retry = RetryPolicy::NEVER;
+        Self {
+            retry,
+            ..self.clone()
+        }
+    }
+
     /// The error that a status of this server stands for.
     pub(crate) fn error(&self, status: &Status) -> Error {
         status::to_error(status, &self.server)

@@ -64,13 +64,16 @@
 //! All values ([`StreamName`], [`EventData`], [`Append`], [`Filter`], [`Error`], ...) are those of
 //! `icecore_core` and are exported here, so this is the only crate a program needs.
 
+mod aggregate;
 mod append;
 mod builder;
 mod call;
 mod client;
 mod context;
+mod decision;
 mod event;
 mod filter;
+mod given;
 mod group;
 mod id;
 mod json;
@@ -79,16 +82,21 @@ mod maintenance;
 mod operations;
 mod read;
 mod relay;
+mod repository;
 mod retry;
 mod session;
+mod snapshot;
 mod streams;
 mod subscribe;
 mod upcast;
 
+pub use aggregate::Aggregate;
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use context::Context;
+pub use decision::{DecideCall, Decided, Decision};
 pub use event::{Event, Substitute, decode, encode, event_types_of};
+pub use given::{Given, When, given, given_found};
 pub use group::{ConsumeCall, GroupEvent, GroupEvents};
 #[doc(no_inline)]
 pub use icecore_core::*;
@@ -97,8 +105,12 @@ pub use id::new_event_id;
 pub use json::{EventDataExt, RecordedEventExt, json_event};
 pub use read::{BatchStream, EventStream, ReadCall};
 pub use relay::{Broker, BrokerError, Relay, RelayError, RelayProgress};
+pub use repository::{
+    At, Changes, Effect, ExecuteCall, ExecuteError, Executed, Loaded, Repository, TypedEvent,
+};
 pub use retry::RetryPolicy;
 pub use session::{AppendSession, PendingAppend};
+pub use snapshot::{Snapshot, SnapshotPolicy};
 pub use subscribe::{SubscribeCall, Subscription};
 pub use upcast::{Upcast, UpcastFn};
 

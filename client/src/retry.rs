@@ -41,6 +41,14 @@ impl RetryPolicy {
         pause_max: Duration::from_secs(10),
     };
 
+    /// Tries twelve times with pauses from 2 to 100 ms. The default of commands that others are faster
+    /// than.
+    pub const CONFLICTS: Self = Self {
+        attempts_max: 12,
+        pause_first: Duration::from_millis(2),
+        pause_max: Duration::from_millis(100),
+    };
+
     /// The pause after `failed` attempts in a row; `None` when that was the last one.
     pub(crate) fn pause_after(&self, failed: u32) -> Option<Duration> {
         if failed >= self.attempts_max {

@@ -1,5 +1,7 @@
+//! Events through encoding, decoding and upcasts.
+
 use super::*;
-use icecore_core::{Position, Revision, StreamName, Timestamp};
+use crate::given::recorded;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -40,23 +42,6 @@ impl Event for AccountEvent {
             Self::Opened { owner } => vec![format!("owner:{owner}")],
             _ => Vec::new(),
         }
-    }
-}
-
-fn recorded(event: EventData) -> RecordedEvent {
-    RecordedEvent {
-        stream: StreamName::new("account-1").unwrap(),
-        revision: Revision::FIRST,
-        position: Position::FIRST,
-        id: event.id,
-        event_type: event.event_type,
-        content_type: event.content_type,
-        data: event.data,
-        metadata: event.metadata,
-        tags: event.tags,
-        recorded_at: Timestamp::from_nanos(0),
-        created_at: None,
-        erased: false,
     }
 }
 
@@ -157,7 +142,7 @@ fn what_cannot_be_read_says_which_event_it_is_and_why() {
         let error = decode::<AccountEvent>(&event).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
         assert!(
-            error.contains("at position 1 (revision 0 of `account-1`)"),
+            error.contains("at position 1 (revision 0 of `given-1`)"),
             "{error}"
         );
     }

@@ -1,0 +1,166 @@
+//! Repositories: aggregates that are loaded from their streams. What is done with them stands in
+//! `repository/`: `loaded.rs` decides, `changes.rs` appends, `execute.rs` does both and again,
+//! `history.rs` looks back. Snapshots: `snapshot.rs`.
+
+mod changes;
+mod execute;
+mod history;
+mod loaded;
+
+pub use changes::Changes;
+pub use execute::{Effect, ExecuteCall, ExecuteError, Executed};
+pub use history::{At, TypedEvent};
+pub use loaded::Loaded;
+
+pub(crate) use changes::event_id;
+pub(crate) use execute::Attempts;
+
+use crate::aggregate::Aggregate;
+use crate::client::Client;
+use crate::read::ReadCall;
+use crate::retry::RetryPolicy;
+use crate::snapshot::{Snapshot, SnapshotPolicy, Snapshots};
+use futures::TryStreamExt;
+use icecore_core::{
+    Category, DeleteKind, Error, ExpectedRevision, RecordedEvent, Result, Revision, StreamName,
+};
+use std::fmt::{self, Display};
+
+/// The aggregates of one kind. Cheap to clone.
+pub struct Repository<A: Aggregate> {
+    client: Client,
+    conflicts: RetryPolicy,
+    snapshots: Option<Snapshots<A>>,
+}
+
+impl<A: Aggregate> Repository<A> {
+    /// The aggregates of a store, without snapshots.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            conflicts: RetryPolicy::CONFLICTS,
+            snapshots: None,
+        }
+    }
+
+    /// How often a command is decided anew, when others are faster; [`RetryPolicy::CONFLICTS`] unless
+    /// set.
+    #[must_use]
+    pub fn conflicts(mut self, policy: RetryPolicy) -> Self {
+        self.conflicts = policy;
+        self
+    }
+
+    /// Takes snapshots, and loads from them.
+    #[must_use]
+    pub fn snapshots(mut self, policy: SnapshotPolicy) -> Self
+    where
+        A: Snapshot,
+    {
+        self.snapshots = Some(Snapshots::new(policy));
+        self
+    }
+
+    /// The stream of an aggregate.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, when category and id make no name of a stream.
+    pub fn stream(&self, id: impl Display) -> Result<StreamName> {
+        let category = Category::new(A::CATEGORY)?;
+        StreamName::new(format!("{category}-{id}"))
+    }
+
+    /// The aggregate as it is now. One that has no events yet is what `Default` says.
+    ///
+    /// # Errors
+    ///
+    /// Those of a read; `StreamDeleted`; `InvalidArgument` for an event that cannot be read (see
+    /// [`crate::decode`]).
+    pub async fn load(&self, id: impl Display) -> Result<Loaded<A>> {
+        self.load_stream(self.stream(id)?).await
+    }
+
+    /// Deletes an aggregate and its snapshots.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::delete`].
+    pub async fn delete(
+        &self,
+        id: impl Display,
+        expected: ExpectedRevision,
+        kind: DeleteKind,
+    ) -> Result<()> {
+        let stream = self.stream(id)?;
+        self.client.delete(&stream, expected, kind).await?;
+        let Some(snapshots) = crate::snapshot::stream_of(&stream) else {
+            return Ok(());
+        };
+        match self.client.get_stream(&snapshots).await {
+            Err(Error::StreamNotFound { .. }) => return Ok(()),
+            other => other?,
+        };
+        let any = ExpectedRevision::Any;
+        self.client.delete(&snapshots, any, kind).await.map(drop)
+    }
+
+    pub(crate) async fn load_stream(&self, stream: StreamName) -> Result<Loaded<A>> {
+        if let Some(snapshots) = &self.snapshots {
+            return snapshots.load(&self.client, stream).await;
+        }
+        let mut loaded = Loaded::new(stream);
+        read_on(&self.client, &mut loaded).await?;
+        Ok(loaded)
+    }
+}
+
+/// Takes over what the stream has after what is loaded; a stream that is gone has nothing.
+pub(crate) async fn read_on<A: Aggregate>(client: &Client, loaded: &mut Loaded<A>) -> Result<()> {
+    let from = loaded.next_revision();
+    let read = client.read_stream(loaded.stream()).from(from);
+    let exists = each_batch(read, |events| loaded.take_all(&events)).await?;
+    if !exists {
+        *loaded = Loaded::new(loaded.stream().clone());
+    } else if loaded.revision().is_none() {
+        // All of its events are hidden, by age or truncation. The next one comes behind them.
+        let info = client.get_stream(loaded.stream()).await?;
+        loaded.stand_behind(info.state.last_revision());
+    }
+    Ok(())
+}
+
+/// Reads a stream batch by batch, and says whether there is one.
+pub(crate) async fn each_batch(
+    read: ReadCall<Revision>,
+    mut take: impl FnMut(Vec<RecordedEvent>) -> Result<()>,
+) -> Result<bool> {
+    let mut batches = read.batches();
+    loop {
+        match batches.try_next().await {
+            Ok(Some(batch)) => take(batch.events)?,
+            Ok(None) => return Ok(true),
+            Err(Error::StreamNotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+impl<A: Aggregate> Clone for Repository<A> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            conflicts: self.conflicts,
+            snapshots: self.snapshots.clone(),
+        }
+    }
+}
+
+impl<A: Aggregate> fmt::Debug for Repository<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository")
+            .field("category", &A::CATEGORY)
+            .field("snapshots", &self.snapshots)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,12 @@
+//! Aggregates, snapshots and decisions against a real server.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[path = "model/account.rs"]
+mod account;
+#[path = "model/aggregates.rs"]
+mod aggregates;
+#[path = "model/decisions.rs"]
+mod decisions;
+#[path = "model/snapshots.rs"]
+mod snapshots;

@@ -1,0 +1,221 @@
+//! Snapshots: when they are taken, when they are used, when they are not.
+
+use crate::account::{Account, AccountCommand, AccountEvent, DEPOSIT, accounts};
+use icecore_client::{
+    Aggregate, Client, Context, DeleteKind, Effect, ExpectedRevision, RecordedEvent,
+    RecordedEventExt, Repository, Revision, Snapshot, SnapshotPolicy, StreamName, json_event,
+};
+use icecore_testing::TestServer;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+use uuid::Uuid;
+
+const EVERY_TEN: SnapshotPolicy = SnapshotPolicy::every(10);
+
+async fn in_memory() -> TestServer {
+    TestServer::in_memory().start().await
+}
+
+fn snapshots() -> StreamName {
+    StreamName::new("$snapshot-account-1").unwrap()
+}
+
+async fn taken(client: &Client) -> Vec<RecordedEvent> {
+    client.read_stream(&snapshots()).await.unwrap_or_default()
+}
+
+async fn deposit(accounts: &Repository<Account>, times: u64) {
+    for _ in 0..times {
+        accounts.execute("1", &DEPOSIT).await.unwrap();
+    }
+}
+
+/// Puts a lie into the last snapshot, so that it shows whether it is used.
+async fn lie(client: &Client, change: impl FnOnce(&mut Value)) {
+    let last = taken(client).await.pop().unwrap();
+    let mut data: Value = last.json().unwrap();
+    data["state"]["owner"] = "snapshot".into();
+    change(&mut data);
+    let lie = json_event(last.event_type.as_str(), &data).unwrap();
+    let any = ExpectedRevision::Any;
+    client.append(&snapshots(), any, [lie]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_snapshot_is_taken_after_so_many_events_and_only_the_newest_is_kept() {
+    let server = in_memory().await;
+    let client = server.client();
+    let accounts = accounts(&client).snapshots(EVERY_TEN);
+    deposit(&accounts, 10).await;
+    assert!(taken(&client).await.is_empty());
+    deposit(&accounts, 25).await;
+    let kept = taken(&client).await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].revision, Revision::new(2));
+    let data: Value = kept[0].json().unwrap();
+    assert_eq!(
+        (&data["revision"], &data["state"]["balance"]),
+        (&json!(29), &json!(30))
+    );
+    assert_eq!(accounts.load("1").await.unwrap().state().balance, 35);
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_by_age() {
+    let server = in_memory().await;
+    let client = server.client();
+    let policy = SnapshotPolicy::after(Duration::from_nanos(1));
+    let accounts = accounts(&client).snapshots(policy);
+    deposit(&accounts, 2).await;
+    accounts.load("1").await.unwrap();
+    assert_eq!(taken(&client).await.len(), 1);
+    let old = SnapshotPolicy::after(Duration::from_secs(3_600));
+    let accounts = crate::account::accounts(&client).snapshots(old);
+    deposit(&accounts, 2).await;
+    let snapshot = taken(&client).await.pop().unwrap();
+    assert_eq!(snapshot.json::<Value>().unwrap()["revision"], 1);
+}
+
+#[tokio::test]
+async fn a_load_uses_the_snapshot_and_what_came_after_however_much_that_is() {
+    let server = in_memory().await;
+    let client = server.client();
+    let with = accounts(&client).snapshots(EVERY_TEN);
+    let without = accounts(&client);
+    deposit(&without, 12).await;
+    with.load("1").await.unwrap();
+    lie(&client, |_| ()).await;
+    for more in [0, 1, 8, 1, 1, 40] {
+        deposit(&without, more).await;
+        let loaded = with.load("1").await.unwrap();
+        assert_eq!(
+            loaded.state().balance,
+            without.load("1").await.unwrap().state().balance
+        );
+        assert_eq!(loaded.state().owner, "snapshot");
+    }
+}
+
+#[tokio::test]
+async fn snapshots_that_are_stale_or_not_readable_are_ignored() {
+    let changes: [fn(&mut Value); 4] = [
+        |data| data["version"] = 2.into(),
+        |data| data["state"] = "no account".into(),
+        |data| *data = json!([]),
+        |data| data["ids"] = 1.into(),
+    ];
+    for change in changes {
+        let server = in_memory().await;
+        let client = server.client();
+        let accounts = accounts(&client).snapshots(EVERY_TEN);
+        deposit(&accounts, 11).await;
+        lie(&client, change).await;
+        deposit(&accounts, 1).await;
+        let loaded = accounts.load("1").await.unwrap();
+        assert_eq!(
+            (loaded.state().owner.as_str(), loaded.state().balance),
+            ("", 12)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_stream_that_was_deleted_is_ignored() {
+    let server = in_memory().await;
+    let client = server.client();
+    let accounts = accounts(&client).snapshots(EVERY_TEN);
+    deposit(&accounts, 15).await;
+    assert_eq!(taken(&client).await.len(), 1);
+    let stream = accounts.stream("1").unwrap();
+    let any = ExpectedRevision::Any;
+    client.delete(&stream, any, DeleteKind::Soft).await.unwrap();
+    assert_eq!(
+        *accounts.load("1").await.unwrap().state(),
+        Account::default()
+    );
+    for balance in 1..=30 {
+        deposit(&accounts, 1).await;
+        assert_eq!(accounts.load("1").await.unwrap().state().balance, balance);
+    }
+    accounts.delete("1", any, DeleteKind::Soft).await.unwrap();
+    assert!(taken(&client).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_may_be_truncated_behind_its_snapshot() {
+    let server = in_memory().await;
+    let client = server.client();
+    let accounts = accounts(&client).snapshots(EVERY_TEN);
+    deposit(&accounts, 10).await;
+    accounts.load("1").await.unwrap();
+    let stream = accounts.stream("1").unwrap();
+    client.truncate(&stream, Revision::new(10)).await.unwrap();
+    assert_eq!(accounts.load("1").await.unwrap().state().balance, 10);
+    deposit(&accounts, 3).await;
+    assert_eq!(accounts.load("1").await.unwrap().state().balance, 13);
+    // Behind what the snapshot knows something is missing now.
+    client.truncate(&stream, Revision::new(12)).await.unwrap();
+    assert_eq!(accounts.load("1").await.unwrap().state().balance, 1);
+}
+
+#[tokio::test]
+async fn a_command_from_before_the_snapshot_is_recognised() {
+    let server = in_memory().await;
+    let client = server.client();
+    let accounts = accounts(&client).snapshots(EVERY_TEN);
+    let context = Context::new().command_id(Uuid::from_u128(7));
+    let command = AccountCommand::Deposit { cents: 100 };
+    accounts
+        .execute("1", &command)
+        .context(context.clone())
+        .await
+        .unwrap();
+    deposit(&accounts, 24).await;
+    let again = accounts
+        .execute("1", &command)
+        .context(context)
+        .await
+        .unwrap();
+    assert!(matches!(again.effect, Effect::DoneBefore));
+    assert_eq!(again.state.balance, 124);
+}
+
+/// The account with another shape of state.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Doubled(u64);
+
+impl Aggregate for Doubled {
+    const CATEGORY: &'static str = "account";
+    type Event = AccountEvent;
+    type Command = AccountCommand;
+    type Error = std::convert::Infallible;
+
+    fn apply(&mut self, event: &AccountEvent) {
+        if let AccountEvent::Deposited { cents } = event {
+            self.0 += 2 * cents;
+        }
+    }
+
+    fn handle(&self, _: &AccountCommand) -> Result<Vec<AccountEvent>, Self::Error> {
+        Ok(vec![])
+    }
+}
+
+impl Snapshot for Doubled {
+    const SNAPSHOT_VERSION: u32 = 2;
+}
+
+#[tokio::test]
+async fn a_new_version_of_the_state_takes_snapshots_of_its_own() {
+    let server = in_memory().await;
+    let client = server.client();
+    let accounts = accounts(&client).snapshots(EVERY_TEN);
+    deposit(&accounts, 11).await;
+    let doubled = Repository::<Doubled>::new(client.clone()).snapshots(EVERY_TEN);
+    for _ in 0..2 {
+        assert_eq!(doubled.load("1").await.unwrap().state().0, 22);
+    }
+    let snapshot = taken(&client).await.pop().unwrap();
+    assert_eq!(snapshot.json::<Value>().unwrap()["version"], 2);
+}

@@ -1,7 +1,7 @@
 //! What an operator asks a node to do. A scavenge is a real one; merging of indexes goes on by itself, and
 //! one node alone has no rank to give up.
 
-use crate::errors::status;
+use crate::errors::{status, with_trailers};
 use crate::proto::event_store::client as shared;
 use crate::proto::event_store::client::operations as proto;
 use crate::services::operations_server::Operations;
@@ -10,7 +10,6 @@ use icecore_eventstore::EventStore;
 use proto::scavenge_resp::ScavengeResult;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
@@ -136,14 +135,10 @@ impl Operations for OperationsService {
 }
 
 fn not_found(id: &str) -> Status {
-    let mut metadata = MetadataMap::new();
-    metadata.insert(
-        "exception",
-        MetadataValue::from_static("scavenge-not-found"),
-    );
-    if let Ok(id) = MetadataValue::try_from(id) {
-        metadata.insert("scavenge-id", id);
-    }
-    let text = format!("Scavenge '{id}' is not at work.");
-    Status::with_metadata(Code::NotFound, text, metadata)
+    with_trailers(
+        Code::NotFound,
+        format!("Scavenge '{id}' is not at work."),
+        "scavenge-not-found",
+        &[("scavenge-id", id.to_owned())],
+    )
 }

@@ -1,23 +1,22 @@
 //! Users. The server does not ask who calls, so it has none: nobody is found, and nobody can be made.
 
+use crate::errors::with_trailers;
 use crate::proto::event_store::client::users as proto;
 use crate::services::users_server::Users;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
 /// The service.
 pub(crate) struct UsersService;
 
 fn not_found(login_name: &str) -> Status {
-    let mut metadata = MetadataMap::new();
-    metadata.insert("exception", MetadataValue::from_static("user-not-found"));
-    if let Ok(login_name) = MetadataValue::try_from(login_name) {
-        metadata.insert("login-name", login_name);
-    }
-    let text = format!("User '{login_name}' is not found: this server has no users.");
-    Status::with_metadata(Code::NotFound, text, metadata)
+    with_trailers(
+        Code::NotFound,
+        format!("User '{login_name}' is not found: this server has no users."),
+        "user-not-found",
+        &[("login-name", login_name.to_owned())],
+    )
 }
 
 #[tonic::async_trait]

@@ -157,11 +157,11 @@ async fn there_are_no_users() {
         .await
         .unwrap_err();
     check_status(&status, Code::Unimplemented, &[]);
-    let login_name = "ada".to_owned();
+    let login_name = "zoë".to_owned();
     let request = DeleteReq {
         options: Some(delete_req::Options { login_name }),
     };
     let status = client.delete(request).await.unwrap_err();
-    let trailers = [("exception", "user-not-found"), ("login-name", "ada")];
+    let trailers = [("exception", "user-not-found"), ("login-name", "zo%C3%AB")];
     check_status(&status, Code::NotFound, &trailers);
 }

@@ -10,6 +10,7 @@ mod links;
 mod node;
 mod protocol;
 mod reads;
+mod records;
+mod sessions;
 mod subscriptions;
 mod support;
-mod v2;

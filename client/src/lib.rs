@@ -80,6 +80,7 @@ mod json;
 mod log;
 mod maintenance;
 mod operations;
+mod projection;
 mod read;
 mod relay;
 mod repository;
@@ -103,6 +104,12 @@ pub use icecore_core::*;
 pub use icecore_wire::{CategoryPage, ListCategories};
 pub use id::new_event_id;
 pub use json::{EventDataExt, RecordedEventExt, json_event};
+pub use projection::{
+    Advance, BatchLimits, BoxError, Checkpoint, Generation, GenerationState, Lag, MemorySink,
+    MemoryTransaction, OldGeneration, PROJECTION_NAME_BYTES_MAX, ParkedEvent, PoisonPolicy,
+    Progress, Projection, ProjectionError, ProjectionId, ProjectionRunner, Projections,
+    RunningProjection, Sink, SinkError, StoredGeneration, SwapPolicy,
+};
 pub use read::{BatchStream, EventStream, ReadCall};
 pub use relay::{Broker, BrokerError, Relay, RelayError, RelayProgress};
 pub use repository::{

@@ -96,6 +96,7 @@ def books_are_kept(client):
     client.reset_projection(name)
     assert statistics(client, name).epoch > created.epoch
     client.restart_projections_subsystem()
+    raises(exceptions.FailedPreconditionError, client.delete_projection, name)
     client.disable_projection(name)
     restart_server()
     client = connect()

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod appends;
+mod bad_bytes;
 mod batches;
 mod deletion;
 mod links;

@@ -19,9 +19,11 @@ const FILES: [&str; 7] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Build scripts run in the folder of their package. A path that is written into the program would be
+    // wrong in another checkout with the same target directory.
+    let root = Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.join("icecore").display());
-    let mut descriptors = protox::compile(FILES, [&root])?;
+    let mut descriptors = protox::compile(FILES, [root])?;
 
     let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?;
     fs::write(

@@ -69,6 +69,7 @@ mod append;
 mod builder;
 mod call;
 mod client;
+mod clock;
 mod context;
 mod decision;
 mod event;
@@ -80,6 +81,7 @@ mod json;
 mod log;
 mod maintenance;
 mod operations;
+mod process;
 mod projection;
 mod read;
 mod relay;
@@ -94,6 +96,7 @@ mod upcast;
 pub use aggregate::Aggregate;
 pub use builder::ClientBuilder;
 pub use client::Client;
+pub use clock::{Clock, VirtualClock};
 pub use context::Context;
 pub use decision::{DecideCall, Decided, Decision};
 pub use event::{Event, Substitute, decode, encode, event_types_of};
@@ -104,6 +107,7 @@ pub use icecore_core::*;
 pub use icecore_wire::{CategoryPage, ListCategories};
 pub use id::new_event_id;
 pub use json::{EventDataExt, RecordedEventExt, json_event};
+pub use process::{Dispatch, ProcessManager, ProcessRunner, Reaction};
 pub use projection::{
     Advance, BatchLimits, BoxError, Checkpoint, Generation, GenerationState, Lag, MemorySink,
     MemoryTransaction, OldGeneration, PROJECTION_NAME_BYTES_MAX, ParkedEvent, PoisonPolicy,

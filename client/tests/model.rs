@@ -8,5 +8,7 @@ mod account;
 mod aggregates;
 #[path = "model/decisions.rs"]
 mod decisions;
+#[path = "model/processes.rs"]
+mod processes;
 #[path = "model/snapshots.rs"]
 mod snapshots;

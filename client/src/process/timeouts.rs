@@ -1,0 +1,194 @@
+//! Timeouts: each is a stream of its own, so that one of many workers lets it elapse, once.
+//!
+//! ```text
+//! $timeout_<manager>-<process>/<name>:   $timeoutSet {due}   ->  $timeoutElapsed-<manager>
+//!                                                            ->  $timeoutCancelled
+//!                                                            ->  $timeoutSet {due}, which begins anew
+//! ```
+//!
+//! Setting and cancelling go with the append of the reaction. When its time has come, each worker tries to
+//! append `$timeoutElapsed` right behind the `$timeoutSet` that it knows; the store takes the first one,
+//! and none when the timeout was cancelled or set again. What has elapsed reaches the process through the
+//! group, like every other event.
+
+use super::{ProcessManager, Timeout};
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::context::Context;
+use crate::json::RecordedEventExt;
+use crate::repository::Changes;
+use crate::subscribe::passes;
+use futures::TryStreamExt;
+use icecore_core::{
+    Error, EventData, EventType, ExpectedRevision, Filter, NameMatch, RecordedEvent, Result,
+    Revision, StreamName, Subscribe, SubscriptionMessage, SystemStreams, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+const SET: &str = "$timeoutSet";
+const CANCELLED: &str = "$timeoutCancelled";
+const ELAPSED_PREFIX: &str = "$timeoutElapsed-";
+
+/// The pause after a timeout could not be made to elapse.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The data of `$timeoutSet` and of `$timeoutElapsed`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct TimeoutData {
+    pub(super) process: String,
+    pub(super) name: String,
+    due: String,
+}
+
+impl TimeoutData {
+    pub(super) fn time(&self) -> Result<Timestamp> {
+        Timestamp::parse(&self.due)
+    }
+}
+
+/// The type of the event that says that a timeout of this manager has elapsed.
+pub(super) fn elapsed_type<P: ProcessManager>() -> Result<EventType> {
+    EventType::new(format!("{ELAPSED_PREFIX}{}", P::NAME))
+}
+
+/// What a reaction to `event` at that time does to one timeout of a process, as an event with this id. A
+/// timeout that has just elapsed must still be the last word on itself.
+pub(super) fn changes<P: ProcessManager>(
+    (event, at): (&RecordedEvent, Timestamp),
+    (process, name, timeout): (&str, &str, Timeout),
+    (id, context): (Uuid, &Context),
+) -> Result<Changes> {
+    let stream = StreamName::new(format!("{}{process}/{name}", prefix::<P>()))?;
+    let (event_type, data) = match timeout {
+        Timeout::Cancel => (CANCELLED, "{}".to_owned()),
+        Timeout::Set(after) => {
+            let nanos = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
+            let set = TimeoutData {
+                process: process.into(),
+                name: name.into(),
+                due: at.plus_nanos(nanos).to_string(),
+            };
+            (SET, to_json(&set)?)
+        }
+    };
+    let mut data = EventData::json(id, event_type, data)?;
+    data.metadata = context.metadata(1)?;
+    let expected = if event.stream == stream {
+        ExpectedRevision::Exact(event.revision)
+    } else {
+        ExpectedRevision::Any
+    };
+    Ok(Changes::new(stream, expected, vec![data]))
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::invalid("timeout", error.to_string()))
+}
+
+fn prefix<P: ProcessManager>() -> String {
+    format!("$timeout_{}-", P::NAME)
+}
+
+/// A timeout that has been set.
+struct Pending {
+    set: Uuid,
+    revision: Revision,
+    due: Timestamp,
+    data: TimeoutData,
+    /// What is said about the event that it elapses with.
+    context: Context,
+}
+
+/// Lets the timeouts of a process manager elapse. Ends only with an error.
+pub(super) async fn watch<P: ProcessManager>(client: &Client, clock: &Clock) -> Result<()> {
+    let filter = Filter {
+        stream: Some(NameMatch::Prefixes(vec![prefix::<P>().into()])),
+        system: SystemStreams::Include,
+        ..Filter::default()
+    };
+    let mut subscription = client.subscribe(Subscribe {
+        filter,
+        ..Subscribe::all()
+    });
+    let mut pending = HashMap::new();
+    let mut caught_up = false;
+    loop {
+        let next = pending
+            .iter()
+            .min_by_key(|(_, pending): &(_, &Pending)| pending.due);
+        let due = next.map(|(stream, pending): (&StreamName, _)| (stream.clone(), pending.due));
+        tokio::select! {
+            message = subscription.try_next() => match message? {
+                Some(SubscriptionMessage::Events(events)) => {
+                    for event in &events {
+                        take(&mut pending, event);
+                    }
+                }
+                Some(SubscriptionMessage::CaughtUp { .. }) => caught_up = true,
+                Some(_) => {}
+                None => return Err(Error::unavailable("the subscription to timeouts ended")),
+            },
+            stream = wait(clock, due), if caught_up => {
+                elapse::<P>(client, &mut pending, stream).await?;
+            }
+        }
+    }
+}
+
+async fn wait(clock: &Clock, due: Option<(StreamName, Timestamp)>) -> StreamName {
+    match due {
+        Some((stream, due)) => {
+            clock.wait_until(due).await;
+            stream
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn take(pending: &mut HashMap<StreamName, Pending>, event: &RecordedEvent) {
+    let data = event.json::<TimeoutData>().ok();
+    let data = data.filter(|_| event.event_type.as_str() == SET);
+    let due = data.as_ref().and_then(|data| data.time().ok());
+    let timeout = data.zip(due).map(|(data, due)| Pending {
+        set: event.id,
+        revision: event.revision,
+        due,
+        data,
+        context: Context::caused_by(event),
+    });
+    match timeout {
+        Some(timeout) => pending.insert(event.stream.clone(), timeout),
+        None => pending.remove(&event.stream),
+    };
+}
+
+/// Appends that a timeout has elapsed, unless another worker or a cancellation was faster.
+async fn elapse<P: ProcessManager>(
+    client: &Client,
+    pending: &mut HashMap<StreamName, Pending>,
+    stream: StreamName,
+) -> Result<()> {
+    let Some(timeout) = pending.get(&stream) else {
+        return Ok(());
+    };
+    let id = Uuid::new_v5(&timeout.set, b"elapsed");
+    let mut event = EventData::json(id, elapsed_type::<P>()?.as_str(), to_json(&timeout.data)?)?;
+    event.metadata = timeout.context.metadata(1)?;
+    let expected = ExpectedRevision::Exact(timeout.revision);
+    match client.append(&stream, expected, [event]).await {
+        Ok(_) | Err(Error::Refused(_) | Error::StreamDeleted { .. }) => {
+            pending.remove(&stream);
+            Ok(())
+        }
+        Err(error) if passes(&error) => {
+            tracing::warn!(%stream, %error, pause = ?PAUSE, "a timeout could not elapse yet");
+            sleep(PAUSE).await;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}

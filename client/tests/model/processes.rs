@@ -350,7 +350,7 @@ async fn a_group_that_was_made_for_other_events_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_order_is_confirmed_once_whoever_dies() {
-    const ORDERS: u64 = 150;
+    const ORDERS_BETWEEN: u64 = 13;
     const KILLS: u64 = 12;
     let mut server = TestServer::start().await;
     let client = server.client();
@@ -365,8 +365,8 @@ async fn each_order_is_confirmed_once_whoever_dies() {
     let mut random = fastrand::Rng::with_seed(7);
     let mut running = runner();
     for round in 0..KILLS {
-        for order in 0..ORDERS / KILLS + 1 {
-            let order = round * (ORDERS / KILLS + 1) + order;
+        for order in 0..ORDERS_BETWEEN {
+            let order = round * ORDERS_BETWEEN + order;
             happens(&client, order, &placed(&format!("a{}", order % 7))).await;
         }
         sleep(Duration::from_millis(random.u64(0..60))).await;
@@ -376,7 +376,7 @@ async fn each_order_is_confirmed_once_whoever_dies() {
         }
         running = runner();
     }
-    let orders = KILLS * (ORDERS / KILLS + 1);
+    let orders = KILLS * ORDERS_BETWEEN;
     for order in 0..orders {
         let begun = wait_for(&client, &format!("confirmation-{order}"), 1).await;
         assert_eq!(begun, ["Begun"], "order {order}");

@@ -102,6 +102,8 @@ pub use decision::{DecideCall, Decided, Decision};
 pub use event::{Event, Substitute, decode, encode, event_types_of};
 pub use given::{Given, When, given, given_found};
 pub use group::{ConsumeCall, GroupEvent, GroupEvents};
+/// What a group has parked; [`ParkedEvent`] is what a projection has.
+pub use icecore_core::ParkedEvent as GroupParkedEvent;
 #[doc(no_inline)]
 pub use icecore_core::*;
 pub use icecore_wire::{CategoryPage, ListCategories};

@@ -8,7 +8,7 @@ use crate::ndjson;
 use crate::output::{self, Column, Listing, OutputArgs, note};
 use anyhow::Result;
 use clap::Args;
-use icecore_client::{Client, GroupId, ParkedEvent, ParkedRange, Revision};
+use icecore_client::{Client, GroupId, GroupParkedEvent, ParkedRange, Revision};
 use std::io::{self, Write};
 
 const COLUMNS: [Column; 7] = [
@@ -167,7 +167,7 @@ async fn show_one(
     })
 }
 
-fn state(parked: &ParkedEvent) -> &'static str {
+fn state(parked: &GroupParkedEvent) -> &'static str {
     match (parked.replaying, &parked.waiting_stream) {
         (true, _) => "replaying",
         (false, Some(_)) => "its stream waits",
@@ -175,7 +175,7 @@ fn state(parked: &ParkedEvent) -> &'static str {
     }
 }
 
-fn write(json: &mut ndjson::Object<'_, impl Write>, parked: &ParkedEvent) -> io::Result<()> {
+fn write(json: &mut ndjson::Object<'_, impl Write>, parked: &GroupParkedEvent) -> io::Result<()> {
     json.number("parked", parked.parked_revision.get())?;
     json.string("parked_at", &parked.parked_at.to_string())?;
     json.string("reason", &parked.reason)?;

@@ -3,6 +3,10 @@
 //! Events take the way through encoding and decoding that they take through the store, so a test also
 //! finds what serde cannot write or read.
 
+mod projected;
+
+pub use projected::project;
+
 use crate::aggregate::Aggregate;
 use crate::context::Context;
 use crate::decision::Decision;

@@ -58,6 +58,31 @@ async fn records_go_to_their_streams_in_their_order() {
 }
 
 #[tokio::test]
+async fn a_part_of_earlier_records_is_a_violation() {
+    let door = Door::open().await;
+    let to = [record_of("a", 1), record_of("b", 2)];
+    records(&door, to.clone(), []).await.unwrap();
+    let last = door.store.last_position();
+    let [a, _] = to;
+    let status = records(&door, [a, record_of("b", 3)], [])
+        .await
+        .unwrap_err();
+    let reason = "STREAMS_ERROR_APPEND_CONSISTENCY_VIOLATION";
+    let found: AppendConsistencyViolationErrorDetails =
+        detail(&status, Code::FailedPrecondition, reason);
+    let violation = ConsistencyViolation {
+        check_index: 0,
+        r#type: Some(ViolationType::StreamState(StreamStateViolation {
+            stream: "a".to_owned(),
+            expected_state: -2,
+            actual_state: 0,
+        })),
+    };
+    assert_eq!(found.violations, [violation]);
+    assert_eq!(door.store.last_position(), last);
+}
+
+#[tokio::test]
 async fn every_check_that_does_not_hold_is_told() {
     let door = Door::open().await;
     for (stream, before) in [

@@ -76,7 +76,7 @@ use std::time::Duration;
 ///         };
 ///     }
 ///
-///     fn react(&self, event: &OrderEvent) -> Reaction<Self> {
+///     fn react(&self, _: &str, event: &OrderEvent) -> Reaction<Self> {
 ///         match event {
 ///             OrderEvent::OrderPlaced { email } => Reaction::new()
 ///                 .record(PaymentEvent::Asked { email: email.clone() })
@@ -87,7 +87,7 @@ use std::time::Duration;
 ///         }
 ///     }
 ///
-///     fn timed_out(&self, _: &str) -> Reaction<Self> {
+///     fn timed_out(&self, _: &str, _: &str) -> Reaction<Self> {
 ///         match &self.open {
 ///             Some(email) => Reaction::new().send(PaymentCommand::Remind { email: email.clone() }),
 ///             None => Reaction::new(),
@@ -115,12 +115,12 @@ pub trait ProcessManager: Default + Send + Sync + 'static {
     /// Takes over what it has recorded.
     fn apply(&mut self, event: &Self::Event);
 
-    /// What follows from an event.
-    fn react(&self, input: &Self::Input) -> Reaction<Self>;
+    /// What follows from an event that belongs to this process.
+    fn react(&self, process: &str, input: &Self::Input) -> Reaction<Self>;
 
-    /// What follows when the time is up that a reaction has set under this name.
-    fn timed_out(&self, timeout: &str) -> Reaction<Self> {
-        let _ = timeout;
+    /// What follows when the time is up that a reaction of this process has set under this name.
+    fn timed_out(&self, process: &str, timeout: &str) -> Reaction<Self> {
+        let _ = (process, timeout);
         Reaction::new()
     }
 }

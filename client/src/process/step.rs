@@ -145,9 +145,10 @@ impl<P: ProcessManager, D: Dispatch<P::Command>> Stepper<P, D> {
         input: &Input<P>,
     ) -> Result<Outcome, StepError> {
         let loaded = self.processes.load(process).await?;
+        let State(state) = loaded.state();
         let reaction = match input {
-            Input::Event(input) => loaded.state().0.react(input),
-            Input::Timeout(due) => loaded.state().0.timed_out(&due.name),
+            Input::Event(input) => state.react(process, input),
+            Input::Timeout(due) => state.timed_out(process, &due.name),
         };
         if reaction.is_empty() {
             return Ok(Outcome::Nothing);

@@ -65,7 +65,7 @@ impl ProcessManager for Confirmation {
         }
     }
 
-    fn react(&self, event: &OrderEvent) -> Reaction<Self> {
+    fn react(&self, _: &str, event: &OrderEvent) -> Reaction<Self> {
         match event {
             OrderEvent::OrderPlaced { email } => Reaction::new()
                 .record(ConfirmationEvent::Begun {
@@ -79,7 +79,7 @@ impl ProcessManager for Confirmation {
         }
     }
 
-    fn timed_out(&self, _: &str) -> Reaction<Self> {
+    fn timed_out(&self, _: &str, _: &str) -> Reaction<Self> {
         match &self.email {
             Some(email) if self.reminded < 2 => Reaction::new()
                 .record(ConfirmationEvent::Reminded)
@@ -333,7 +333,7 @@ async fn a_group_that_was_made_for_other_events_is_refused() {
 
         fn apply(&mut self, _: &ConfirmationEvent) {}
 
-        fn react(&self, _: &Paid) -> Reaction<Self> {
+        fn react(&self, _: &str, _: &Paid) -> Reaction<Self> {
             Reaction::new()
         }
     }

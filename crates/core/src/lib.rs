@@ -68,6 +68,7 @@ pub use read::{Read, ReadBatch, ReadFrom, Start, Subscribe, SubscribeFrom, Subsc
 pub use refusal::{MissedEvents, Refusal, Violation, ViolationKind};
 pub use store_id::StoreId;
 pub use stream_name::{Category, StreamName};
+pub use text::beginning;
 pub use time::Timestamp;
 pub use tree_head::{ConsistencyProof, InclusionProof, TreeHead, TreeSignature};
 pub use verify::{Finding, LogBatch, Verified, VerifyMessage, VerifyProgress, VerifyStep};

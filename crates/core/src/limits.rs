@@ -74,5 +74,8 @@ pub const GROUP_CONSUMERS_MAX: usize = 1_024;
 /// Most events that one consumer of a group may have and not have answered.
 pub const GROUP_CONSUMER_BUFFER_MAX: u32 = 10_000;
 
+/// Longest part of the reason for a nack that is kept, in bytes of UTF-8.
+pub const GROUP_REASON_BYTES_MAX: usize = 1_024;
+
 /// Most events that a group has parked; then it stops until some are replayed or discarded.
 pub const GROUP_PARKED_MAX: usize = 100_000;

@@ -59,6 +59,15 @@ macro_rules! text {
 
 pub(crate) use text;
 
+/// The beginning of a text, as much of it as fits so many bytes.
+pub fn beginning(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 use crate::{Error, Result};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -88,4 +97,17 @@ pub(crate) fn check(field: &'static str, text: &ByteString, bytes_max: usize) ->
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beginning;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(beginning("añb", 10), "añb");
+        assert_eq!(beginning("añb", 3), "añ");
+        assert_eq!(beginning("añb", 2), "a");
+        assert_eq!(beginning("ñ", 1), "");
+    }
 }

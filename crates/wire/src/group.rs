@@ -231,6 +231,7 @@ impl From<GroupInfo> for proto::GroupInfo {
             in_flight_count: info.in_flight_count,
             parked_count: info.parked_count,
             waiting_streams: info.waiting_streams,
+            trouble: info.trouble.unwrap_or_default().into(),
         }
     }
 }
@@ -265,6 +266,8 @@ impl TryFrom<proto::GroupInfo> for GroupInfo {
             in_flight_count: message.in_flight_count,
             parked_count: message.parked_count,
             waiting_streams: message.waiting_streams,
+            trouble: Some(text(message.trouble).named("trouble")?.to_string())
+                .filter(|trouble| !trouble.is_empty()),
         })
     }
 }

@@ -222,6 +222,9 @@ async fn show(args: ShowArgs, connection: &ConnectionArgs) -> Result<()> {
         ("streams that wait", info.waiting_streams.to_string()),
         ("delivered", info.total_items.to_string()),
     ];
+    if let Some(trouble) = &info.trouble {
+        properties.push(("trouble", trouble.clone()));
+    }
     properties.extend(settings::properties(&info.group.settings));
     for consumer in &info.consumers {
         let name = match consumer.name.as_str() {
@@ -272,5 +275,8 @@ fn write_info(
     json.number("parked", info.parked_count)?;
     json.number("waiting_streams", info.waiting_streams)?;
     json.number("delivered", info.total_items)?;
+    if let Some(trouble) = &info.trouble {
+        json.string("trouble", trouble)?;
+    }
     settings::write(json, &info.group.settings)
 }

@@ -57,6 +57,8 @@ pub struct GroupInfo {
     pub parked_count: u64,
     /// Streams that wait behind one of their events, with the strategy `Ordered`.
     pub waiting_streams: u64,
+    /// Why what its consumers have done is not written, if so. It is tried again by itself.
+    pub trouble: Option<String>,
 }
 
 /// A consumer as an operator sees it.

@@ -26,8 +26,8 @@ use super::progress::Checkpoint;
 use crate::state::base;
 use bytes::Bytes;
 use icecore_core::{
-    ContentType, EventData, EventType, GroupId, RecordedEvent, Revision, StreamName, Timestamp,
-    event_types,
+    ContentType, EventData, EventType, GroupId, ParkedRange, RecordedEvent, Revision, StreamName,
+    Timestamp, event_types,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -36,9 +36,6 @@ use uuid::Uuid;
 const CHECKPOINT: &str = "$SubscriptionCheckpoint";
 const PARKED_REPLAY: &str = "$parkedReplay";
 const PARKED_DONE: &str = "$parkedDone";
-
-/// Most bytes that are kept of the reason why an event was parked.
-const REASON_BYTES_MAX: usize = 1_024;
 
 /// Parked events that are over before the parked stream is truncated, unless none is left. Few in
 /// tests, so that they come to it.
@@ -289,6 +286,14 @@ impl Books {
         (before > self.truncated_before && is_time && marks > 0).then_some(before)
     }
 
+    /// The range without what will be parked.
+    pub(super) fn bounded(&self, range: ParkedRange) -> ParkedRange {
+        match range {
+            ParkedRange::All => ParkedRange::Before(self.next_parked()),
+            range => range,
+        }
+    }
+
     fn next_parked(&self) -> Revision {
         self.parked_last.map_or(Revision::FIRST, Revision::next)
     }
@@ -327,7 +332,7 @@ fn cursor_json(cursor: Cursor) -> Value {
 fn link_event(id: Uuid, park: &Park, now: Timestamp) -> EventData {
     let mut metadata = json!({
         "added": now.to_string(),
-        "reason": cut(&park.reason),
+        "reason": &*park.reason,
         "subscriptionEventNumber": park.cursor.place,
     });
     if let Some(waiting) = &park.waiting {
@@ -341,15 +346,6 @@ fn link_event(id: Uuid, park: &Park, now: Timestamp) -> EventData {
         metadata: metadata.to_string().into(),
         tags: Vec::new(),
     }
-}
-
-/// The reason, as much of it as is kept.
-fn cut(reason: &str) -> &str {
-    let mut end = reason.len().min(REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    &reason[..end]
 }
 
 fn own_event(id: Uuid, event_type: &'static str, data: &Value, metadata: Bytes) -> EventData {

@@ -23,6 +23,8 @@ pub(crate) enum Command {
         what: Answered,
         settled: Settled,
     },
+    /// A consumer leaves in order.
+    Leave { consumer: ConsumerId },
     /// What is it doing?
     Info { reply: oneshot::Sender<GroupInfo> },
     /// Something about what is parked.
@@ -41,11 +43,23 @@ pub(crate) enum Answered {
     Events(Vec<Uuid>),
 }
 
+impl Answered {
+    /// How many.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Deliveries(deliveries) => deliveries.len(),
+            Self::Events(events) => events.len(),
+        }
+    }
+}
+
 /// Something to do with parked events. The reply says with how many.
 #[derive(Debug)]
 pub(crate) struct ParkedCommand {
     pub(super) range: ParkedRange,
     pub(super) act: ParkedAct,
+    /// With how many it is done already.
+    pub(super) done: u64,
     pub(super) reply: oneshot::Sender<Result<u64>>,
 }
 

@@ -13,12 +13,14 @@ mod tests;
 
 use super::arrival::{Arrival, Cursor};
 use super::progress::{Checkpoint, Progress};
+use bytestring::ByteString;
 use dispatch::Consumer;
 pub(super) use dispatch::per_second;
 use icecore_core::limits::GROUP_PARKED_MAX;
 use icecore_core::{ConsumerId, ConsumerStrategy, GroupSettings, StreamName};
 use lanes::Lane;
 pub(super) use lanes::{BacklogRead, WaitingLane};
+pub(super) use settle::Leaving;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
@@ -50,12 +52,13 @@ pub(super) struct Machine {
     consumers: Vec<Consumer>,
     /// Whose turn it is, as an index into `consumers`.
     turn: usize,
-    /// The streams that are in memory or wait, with the strategy `Ordered`.
+    /// The streams that are in memory or wait, with the strategy `Ordered`; with another one those that
+    /// wait since it was `Ordered`.
     lanes: HashMap<StreamName, Lane>,
     /// Lanes that have to be read on.
     to_read: VecDeque<StreamName>,
     /// What is to be parked when there is room again.
-    held: Vec<(Entry, String)>,
+    held: Vec<(Entry, ByteString)>,
     /// Events that are parked, or about to be.
     parked: usize,
     changes: Changes,
@@ -85,7 +88,8 @@ struct Pending {
     arrival: Arrival,
     origin: Origin,
     tries: u32,
-    lane: StreamName,
+    /// The stream in whose order it stands, if order counts for it.
+    lane: Option<StreamName>,
 }
 
 impl Pending {
@@ -143,8 +147,8 @@ pub(super) struct Park {
     pub(super) stream: StreamName,
     /// Where it stands.
     pub(super) cursor: Cursor,
-    pub(super) reason: String,
-    /// The stream that waits behind it, with the strategy `Ordered`.
+    pub(super) reason: ByteString,
+    /// The stream that waits behind it.
     pub(super) waiting: Option<StreamName>,
     /// It was parked before, as this revision of the parked stream.
     pub(super) replaces: Option<u64>,
@@ -222,8 +226,10 @@ impl Machine {
         let Some(tries) = self.progress.take(place) else {
             return;
         };
-        let lane = arrival.lane();
-        if self.is_ordered() && self.falls_behind(&lane, place) {
+        let lane = self.lane_of(&arrival);
+        if let Some(lane) = &lane
+            && self.falls_behind(lane, place)
+        {
             // Its lane remembers it.
             self.progress.finish(place);
             return;
@@ -242,17 +248,18 @@ impl Machine {
         self.progress.pass(place);
     }
 
-    /// A parked event, a revision of the parked stream, comes again.
-    pub(super) fn replay(&mut self, link: u64, arrival: Arrival) {
-        let lane = arrival.lane();
-        if self.is_ordered() && !self.begin_replay(&lane, link) {
+    /// A parked event, a revision of the parked stream, comes again; this stream waits behind it.
+    pub(super) fn replay(&mut self, link: u64, arrival: Arrival, waiting: Option<&StreamName>) {
+        if let Some(stream) = waiting
+            && !self.begin_replay(stream, link)
+        {
             return;
         }
         self.add(Pending {
             arrival,
             origin: Origin::Replay(link),
             tries: 0,
-            lane,
+            lane: waiting.cloned(),
         });
     }
 
@@ -264,12 +271,8 @@ impl Machine {
         if pending.origin == Origin::Source {
             self.progress.finish(pending.arrival.cursor.place);
         }
-        if matches!(pending.origin, Origin::Replay(_)) {
-            // It takes the place of the link that it was.
-            self.parked -= 1;
-        }
-        if self.is_ordered() {
-            self.wait_behind(&pending, link);
+        if let Some(lane) = &pending.lane {
+            self.wait_behind(lane, pending.arrival.cursor, link);
         }
         self.finished += 1;
     }
@@ -336,11 +339,26 @@ impl Machine {
         self.settings.strategy == ConsumerStrategy::Ordered
     }
 
+    /// The stream in whose order an event stands that arrives: with another strategy than `Ordered` only
+    /// one that waits since then, until it has caught up.
+    fn lane_of(&self, arrival: &Arrival) -> Option<StreamName> {
+        if self.is_ordered() {
+            return Some(arrival.lane());
+        }
+        if self.lanes.is_empty() {
+            return None;
+        }
+        Some(arrival.lane()).filter(|lane| self.lanes.contains_key(lane))
+    }
+
     fn add(&mut self, pending: Pending) {
         self.last_entry += 1;
         let entry = self.last_entry;
         self.bytes += pending.arrival.size();
-        let is_first = !self.is_ordered() || self.join_lane(&pending.lane, entry);
+        let is_first = match &pending.lane {
+            Some(lane) => self.join_lane(lane, entry),
+            None => true,
+        };
         self.pending.insert(entry, pending);
         if is_first {
             self.make_ready(entry);

@@ -89,7 +89,14 @@ impl EventStore {
     }
 
     async fn act_on_parked(&self, id: &GroupId, range: ParkedRange, act: ParkedAct) -> Result<u64> {
-        let command = |reply| Command::Parked(ParkedCommand { range, act, reply });
+        let command = |reply| {
+            Command::Parked(ParkedCommand {
+                range,
+                act,
+                done: 0,
+                reply,
+            })
+        };
         let count = self.ask(id, command).await??;
         match range {
             ParkedRange::One(revision) if count == 0 => Err(Error::invalid(

@@ -1,5 +1,7 @@
-//! What groups there are: creates, changes, deletes and lists them, and wakes those that somebody
-//! wants something of.
+//! What groups there are: reads, writes and tells the list of them, and wakes those that somebody wants
+//! something of. What changes the list: `registry/change.rs`.
+
+mod change;
 
 use super::command::Command;
 use super::config::{CONFIG, GroupRecord, decode, encode};
@@ -7,11 +9,10 @@ use super::consumer::{GroupConsumer, GroupDeliveries};
 use super::slot::Slot;
 use crate::store::EventStore;
 use bytes::Bytes;
-use icecore_core::limits::GROUPS_MAX;
 use icecore_core::{
-    AppendBuilder, Consume, ContentType, DeleteKind, Direction, Error, EventData, EventType,
-    ExpectedRevision, Group, GroupId, GroupInfo, GroupProblem, GroupSettings, GroupStart,
-    GroupStatus, PageLimit, Position, Result, Revision, StreamState, event_types,
+    AppendBuilder, Consume, ContentType, Direction, Error, EventData, EventType, ExpectedRevision,
+    GroupId, GroupInfo, GroupProblem, GroupStatus, PageLimit, Result, Revision, StreamState,
+    event_types,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,92 +43,6 @@ struct Known {
 }
 
 impl EventStore {
-    /// Creates a group. It begins as its settings say; with the end, after what is stored now.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidArgument` that names the field; `Group` with `Exists`; `Exhausted` for `groups_max`.
-    pub async fn create_group(&self, group: Group) -> Result<()> {
-        group.check()?;
-        let mut known = self.groups().known.lock().await;
-        let list = self.list_of(&mut known).await?;
-        let key = group.id.to_string();
-        if list.groups.contains_key(&key) {
-            return Err(Error::group(&group.id, GroupProblem::Exists));
-        }
-        if list.groups.len() >= GROUPS_MAX {
-            let reason = format!("there are {GROUPS_MAX} groups and may be no more");
-            return Err(Error::exhausted("groups_max", reason));
-        }
-        let begin = self.begin_of(&group).await?;
-        let id = group.id.clone();
-        // A deletion that was interrupted may have left them.
-        self.delete_own_streams(&id).await?;
-        let record = Arc::new(GroupRecord { group, begin });
-        let mut records = list.records();
-        records.push(Arc::clone(&record));
-        self.write_list(&mut known, records, Some(&id)).await?;
-        if let Some(list) = known.as_mut() {
-            list.groups.insert(key, Arc::new(Slot::new(record)));
-        }
-        Ok(())
-    }
-
-    /// Gives a group other settings; what it reads and wants of that stays. Its consumers are dropped.
-    /// Where it starts counts only as long as it has no checkpoint.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidArgument` that names the field; `Group` with `NotFound`.
-    pub async fn update_group(&self, id: &GroupId, settings: GroupSettings) -> Result<()> {
-        let mut known = self.groups().known.lock().await;
-        let list = self.list_of(&mut known).await?;
-        let slot = list.find(id)?;
-        let group = Group {
-            settings,
-            ..slot.record.group.clone()
-        };
-        group.check()?;
-        let begin = self.begin_of(&group).await?;
-        let record = Arc::new(GroupRecord { group, begin });
-        let others = list.records().into_iter();
-        let mut records: Vec<_> = others.filter(|other| other.group.id != *id).collect();
-        records.push(Arc::clone(&record));
-        self.write_list(&mut known, records, None).await?;
-        let reason = "its settings were changed".to_owned();
-        let why = Error::group(id, GroupProblem::Dropped { reason });
-        slot.close(why).await;
-        if let Some(list) = known.as_mut() {
-            let slot = Arc::new(Slot::new(record));
-            list.groups.insert(id.to_string(), slot);
-        }
-        Ok(())
-    }
-
-    /// Deletes a group with its checkpoint and what it has parked. Its consumers are dropped.
-    ///
-    /// # Errors
-    ///
-    /// `Group` with `NotFound`.
-    pub async fn delete_group(&self, id: &GroupId) -> Result<()> {
-        let mut known = self.groups().known.lock().await;
-        let list = self.list_of(&mut known).await?;
-        let slot = list.find(id)?;
-        let others = list.records().into_iter();
-        let records = others.filter(|other| other.group.id != *id).collect();
-        slot.close(Error::group(id, GroupProblem::NotFound)).await;
-        let written = self.write_list(&mut known, records, None).await;
-        if let Err(error) = written {
-            // Whether it is there or not: who wants something of it finds a slot that is open.
-            *known = None;
-            return Err(error);
-        }
-        if let Some(list) = known.as_mut() {
-            list.groups.remove(&id.to_string());
-        }
-        self.delete_own_streams(id).await
-    }
-
     /// Lets a consumer join a group.
     ///
     /// # Errors
@@ -143,25 +58,6 @@ impl EventStore {
             reply,
         })
         .await?
-    }
-
-    /// Drops the consumers of a group and begins anew with what is written.
-    ///
-    /// # Errors
-    ///
-    /// `Group` with `NotFound`.
-    pub async fn restart_group(&self, id: &GroupId) -> Result<()> {
-        self.slot(id).await?.put_to_sleep(id).await;
-        Ok(())
-    }
-
-    /// As [`Self::restart_group`], for all.
-    pub async fn restart_groups(&self) -> Result<()> {
-        for slot in self.slots().await? {
-            let id = slot.record.group.id.clone();
-            slot.put_to_sleep(&id).await;
-        }
-        Ok(())
     }
 
     /// What a group is and does.
@@ -210,18 +106,8 @@ impl EventStore {
             in_flight_count: 0,
             parked_count: resting.count() as u64,
             waiting_streams: waiting.count() as u64,
+            trouble: None,
         })
-    }
-
-    /// Ends all groups that are awake, so that their checkpoints are written.
-    pub(crate) async fn stop_groups(&self) {
-        self.groups().stopping.store(true, Ordering::SeqCst);
-        let mut known = self.groups().known.lock().await;
-        let groups = known.take().map(|list| list.groups).unwrap_or_default();
-        for slot in groups.values() {
-            slot.close(Error::unavailable("the server is stopping"))
-                .await;
-        }
     }
 
     /// Asks something of a group, which wakes for it if need be.
@@ -340,38 +226,6 @@ impl EventStore {
             metadata: Bytes::new(),
             tags: Vec::new(),
         }
-    }
-
-    /// The first place that a group looks at when it has no checkpoint.
-    async fn begin_of(&self, group: &Group) -> Result<u64> {
-        let stream = group.id.stream();
-        let last = self.last_position().get();
-        match (group.settings.start, stream) {
-            (GroupStart::Beginning, None) => Ok(Position::FIRST.get()),
-            (GroupStart::Beginning, Some(_)) => Ok(Revision::FIRST.get()),
-            (GroupStart::From(place), Some(_)) => Ok(place),
-            (GroupStart::From(place), None) if place > last.saturating_add(1) => {
-                let reason = format!("position {place} lies beyond the end of the store at {last}");
-                Err(Error::invalid("start", reason))
-            }
-            (GroupStart::From(place), None) => Ok(place.max(Position::FIRST.get())),
-            (GroupStart::End, None) => Ok(last.saturating_add(1)),
-            (GroupStart::End, Some(stream)) => {
-                let last = self.last_place_of(stream).await?;
-                Ok(last.map_or(0, |last| Revision::new(last).next().get()))
-            }
-        }
-    }
-
-    async fn delete_own_streams(&self, id: &GroupId) -> Result<()> {
-        for stream in [id.checkpoint_stream(), id.parked_stream()] {
-            let state = self.record(&stream).await?.state();
-            if matches!(state, StreamState::Living { .. }) {
-                let any = ExpectedRevision::Any;
-                self.delete(&stream, any, DeleteKind::Soft).await?;
-            }
-        }
-        Ok(())
     }
 }
 

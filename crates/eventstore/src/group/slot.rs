@@ -4,7 +4,7 @@ use super::command::Command;
 use super::config::GroupRecord;
 use super::task::Awake;
 use crate::store::EventStore;
-use icecore_core::{Error, GroupId, GroupProblem, Result};
+use icecore_core::{Error, GroupProblem, Result};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -67,11 +67,11 @@ impl Slot {
     }
 
     /// Ends what a group does at the moment.
-    pub(super) async fn put_to_sleep(&self, id: &GroupId) {
+    pub(super) async fn put_to_sleep(&self) {
         let mut state = self.state.lock().await;
         if matches!(*state, SlotState::Awake(_)) {
             let reason = "it was restarted".to_owned();
-            let why = Error::group(id, GroupProblem::Dropped { reason });
+            let why = Error::group(&self.record.group.id, GroupProblem::Dropped { reason });
             end(std::mem::replace(&mut *state, SlotState::Asleep), why).await;
         }
     }

@@ -12,7 +12,7 @@ use super::arrival::Arrival;
 use super::books::Books;
 use super::command::{Command, FinishCommand, ParkedCommand};
 use super::config::GroupRecord;
-use super::machine::{BacklogRead, Machine};
+use super::machine::{BacklogRead, Leaving, Machine};
 use super::progress::Checkpoint;
 use super::source::{Behind, Found, Source};
 use crate::store::EventStore;
@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use write::Written;
+use write::{PutOff, Written};
 
 /// Commands that wait for the task.
 const COMMANDS_MAX: usize = 256;
@@ -65,6 +65,8 @@ struct GroupTask {
     written: Checkpoint,
     written_at: Duration,
     writing: Option<BoxFuture<'static, Written>>,
+    /// A write that the store did not take, to be tried again. Until then nothing else is written.
+    put_off: Option<PutOff>,
     lane_reads: FuturesUnordered<BoxFuture<'static, (BacklogRead, Result<Behind>)>>,
     /// Parked events that are to be replayed, as revisions of the parked stream.
     replays: VecDeque<u64>,
@@ -119,6 +121,7 @@ impl EventStore {
             written: checkpoint,
             written_at: Duration::ZERO,
             writing: None,
+            put_off: None,
             lane_reads: FuturesUnordered::new(),
             replays,
             loading: None,
@@ -203,25 +206,36 @@ impl GroupTask {
     /// Does what can be done at once.
     fn go_on(&mut self) -> Result<()> {
         if self.ending.is_none() {
-            while self.machine.wants_more(self.source.is_live())
-                && let Some(found) = self.source.take()
-            {
-                match found {
-                    Found::Event(arrival) => self.machine.arrive(*arrival),
-                    Found::Passed(place) => self.machine.pass(place),
-                }
-            }
+            // What was parked and what stands behind it come first: a group that is far behind would
+            // have room for nothing else until it has caught up.
             self.hand_out();
             self.begin_lane_reads();
             self.begin_loading();
+            self.take_in();
+            self.hand_out();
         }
         self.begin_writing()
+    }
+
+    /// Takes in what was read, as long as there is room.
+    fn take_in(&mut self) {
+        while self.machine.wants_more(self.source.is_live())
+            && let Some(found) = self.source.take()
+        {
+            match found {
+                Found::Event(arrival) => self.machine.arrive(*arrival),
+                Found::Passed(place) => self.machine.pass(place),
+            }
+        }
     }
 
     fn hand_out(&mut self) {
         let now = self.now();
         let outlets = &self.outlets;
-        let has_room = |id| outlets.get(&id).is_some_and(Outlet::has_room);
+        let has_room = |id, held| {
+            let outlet = outlets.get(&id);
+            outlet.is_some_and(|outlet| outlet.has_room(held))
+        };
         let mut gone = Vec::new();
         while let Some((consumer, delivery)) = self.machine.dispatch(now, has_room) {
             let outlet = outlets.get(&consumer);
@@ -230,7 +244,7 @@ impl GroupTask {
             }
         }
         for consumer in gone {
-            self.left(consumer);
+            self.left(consumer, Leaving::Broken);
         }
     }
 
@@ -273,10 +287,10 @@ impl GroupTask {
         let Some(parked) = self.books.parked().get(&link) else {
             return;
         };
+        let waiting = parked.waiting.as_ref();
         if let Some(arrival) = arrival {
-            self.machine.replay(link, arrival);
+            self.machine.replay(link, arrival, waiting);
         } else {
-            let waiting = parked.waiting.as_ref();
             let waiting = waiting.map(|stream| (stream, parked.cursor));
             self.machine.give_up(link, waiting);
         }
@@ -311,6 +325,7 @@ impl GroupTask {
         let is_idle = self.outlets.is_empty() && self.commands.is_empty();
         (is_idle || self.ending.is_some())
             && self.writing.is_none()
+            && self.put_off.is_none()
             && self.finishes.is_empty()
             && self.parked_commands.is_empty()
             && !self.has_to_write()
@@ -319,7 +334,7 @@ impl GroupTask {
     /// Tells everybody that the group ends.
     fn close(mut self, why: &Error) {
         for outlet in self.outlets.values() {
-            outlet.end(why);
+            outlet.end(Some(why));
         }
         // A caller that is gone does not want to know.
         for (reply, _) in self.waiting.drain(..) {

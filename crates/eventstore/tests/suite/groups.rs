@@ -1,12 +1,13 @@
 //! Groups of persistent subscriptions: who gets what and when (`delivery.rs`), strict order
 //! (`order.rs`), what is parked (`parked.rs`), groups themselves (`settings.rs`), appends that finish
-//! deliveries (`finishing.rs`).
+//! deliveries (`finishing.rs`), what goes wrong around them (`trouble.rs`).
 
 mod delivery;
 mod finishing;
 mod order;
 mod parked;
 mod settings;
+mod trouble;
 
 use crate::support::{Any, TestStore, append, name};
 use futures::StreamExt;

@@ -14,7 +14,7 @@ use crate::proto::event_store::client::persistent_subscriptions::{ReadReq, ReadR
 use futures::StreamExt;
 use futures::stream::{self, BoxStream, try_unfold};
 use icecore_core::limits::GROUP_CONSUMER_BUFFER_MAX;
-use icecore_core::{Consume, Error, GroupId, NackAction, Settled};
+use icecore_core::{Consume, Error, GroupId, NackAction, Settled, beginning};
 use icecore_eventstore::{EventStore, GroupConsumer, GroupDeliveries};
 use read_req::nack::Action;
 use read_req::options::uuid_option;
@@ -32,9 +32,6 @@ const CONNECTION_NAME_BYTES_MAX: usize = 256;
 
 /// A client that says nothing of itself.
 const UNNAMED: &str = "<unknown>";
-
-/// Longest part of the reason for a nack which is kept.
-const REASON_BYTES_MAX: usize = 4_096;
 
 /// Lets the client join the group that its first message names.
 pub(super) async fn answers(
@@ -84,7 +81,7 @@ pub(super) async fn answers(
 fn connection_name(headers: &MetadataMap) -> String {
     let name = headers.get(CONNECTION_NAME);
     let name = name.and_then(|name| name.to_str().ok()).unwrap_or(UNNAMED);
-    shortened(name, CONNECTION_NAME_BYTES_MAX)
+    beginning(name, CONNECTION_NAME_BYTES_MAX).to_owned()
 }
 
 fn id_form(option: Option<read_req::options::UuidOption>) -> Result<IdForm, Error> {
@@ -100,15 +97,6 @@ fn buffer_size(size: i32) -> Result<u32, Error> {
     let negative = |_| Error::invalid("buffer_size", format!("is {size}, it must be at least 1"));
     let size = u32::try_from(size).map_err(negative)?;
     Ok(size.min(GROUP_CONSUMER_BUFFER_MAX))
-}
-
-/// The text, or as much of its beginning as this.
-fn shortened(text: &str, bytes_max: usize) -> String {
-    let mut end = text.len().min(bytes_max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
 }
 
 /// A call under way.
@@ -143,6 +131,9 @@ async fn hear(
         end = settle(&mut messages, &consumer) => end,
         () = over.closed() => return,
     };
+    if end.is_ok() {
+        consumer.leave().await;
+    }
     // Who has gone meanwhile needs not know.
     let _ = over.send(end);
 }
@@ -153,7 +144,6 @@ async fn settle(messages: &mut Streaming<ReadReq>, consumer: &GroupConsumer) -> 
         let (ids, settled) = match message.content {
             Some(read_req::Content::Ack(ack)) => (ack.ids, Settled::Ack),
             Some(read_req::Content::Nack(nack)) => {
-                let reason = shortened(&nack.reason, REASON_BYTES_MAX);
                 let action = match nack.action() {
                     Action::Unknown | Action::Retry => NackAction::Retry,
                     Action::Park => NackAction::Park,
@@ -161,6 +151,7 @@ async fn settle(messages: &mut Streaming<ReadReq>, consumer: &GroupConsumer) -> 
                     // The consumer leaves, and what it has goes to others.
                     Action::Stop => return Ok(()),
                 };
+                let reason = nack.reason;
                 (nack.ids, Settled::Nack { action, reason })
             }
             Some(read_req::Content::Options(_)) | None => {
@@ -168,8 +159,11 @@ async fn settle(messages: &mut Streaming<ReadReq>, consumer: &GroupConsumer) -> 
                 return Err(status(Error::invalid("options", reason)));
             }
         };
+        let settled = consumer.settle_events(event_ids(&ids)?, settled).await;
         // When the group has dropped the consumer, its events end with the reason.
-        let _ = consumer.settle_events(event_ids(&ids)?, settled).await;
+        if let Err(error @ Error::InvalidArgument { .. }) = settled {
+            return Err(status(error));
+        }
     }
     Ok(())
 }
@@ -177,17 +171,4 @@ async fn settle(messages: &mut Streaming<ReadReq>, consumer: &GroupConsumer) -> 
 fn event_ids(ids: &[shared::Uuid]) -> Result<Vec<Uuid>, Status> {
     let ids = ids.iter().map(|id| id::read(Some(id)));
     ids.collect::<Result<_, _>>().map_err(status)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_cut_between_characters() {
-        assert_eq!(shortened("añb", 10), "añb");
-        assert_eq!(shortened("añb", 3), "añ");
-        assert_eq!(shortened("añb", 2), "a");
-        assert_eq!(shortened("ñ", 1), "");
-    }
 }

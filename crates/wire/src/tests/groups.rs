@@ -91,22 +91,27 @@ fn group_info() -> impl Strategy<Value = GroupInfo> {
     ];
     let places = (option::of(any::<u64>()), option::of(any::<u64>()));
     let consumers = vec(consumer_info(), 0..3);
-    (group(), status, consumers, places, any::<[u64; 9]>()).prop_map(
-        |(group, status, consumers, (last_checkpointed, last_known), counts)| GroupInfo {
-            group,
-            status,
-            consumers,
-            last_checkpointed,
-            last_known,
-            average_per_second: counts[0],
-            total_items: counts[1],
-            count_since_last_measurement: counts[2],
-            read_buffer_count: counts[3],
-            live_buffer_count: counts[4],
-            retry_buffer_count: counts[5],
-            in_flight_count: counts[6],
-            parked_count: counts[7],
-            waiting_streams: counts[8],
+    let trouble = option::of("[a-z]{1,9}");
+    let counts = (any::<[u64; 9]>(), trouble);
+    (group(), status, consumers, places, counts).prop_map(
+        |(group, status, consumers, (last_checkpointed, last_known), (counts, trouble))| {
+            GroupInfo {
+                group,
+                status,
+                consumers,
+                last_checkpointed,
+                last_known,
+                average_per_second: counts[0],
+                total_items: counts[1],
+                count_since_last_measurement: counts[2],
+                read_buffer_count: counts[3],
+                live_buffer_count: counts[4],
+                retry_buffer_count: counts[5],
+                in_flight_count: counts[6],
+                parked_count: counts[7],
+                waiting_streams: counts[8],
+                trouble,
+            }
         },
     )
 }

@@ -65,12 +65,19 @@ async fn listen(
     mut requests: Streaming<ConsumeRequest>,
     breach: oneshot::Sender<Status>,
 ) {
-    while let Ok(Some(request)) = requests.message().await {
+    loop {
+        let request = match requests.message().await {
+            Ok(Some(request)) => request,
+            Ok(None) => return consumer.leave().await,
+            Err(_) => return,
+        };
         let error = match ConsumeMessage::try_from(request) {
             Ok(ConsumeMessage::Settle(deliveries, settled)) => {
-                // A consumer that was dropped hears that where its events come from.
-                let _ = consumer.settle(deliveries, settled).await;
-                continue;
+                match consumer.settle(deliveries, settled).await {
+                    Err(error @ Error::InvalidArgument { .. }) => error,
+                    // A consumer that was dropped hears that where its events come from.
+                    Ok(()) | Err(_) => continue,
+                }
             }
             Ok(ConsumeMessage::Join(_)) => Error::invalid("join", "comes first and once"),
             Err(error) => error,

@@ -75,13 +75,15 @@ impl Machine {
     }
 
     /// The next delivery, if there is an event that a consumer can take. `has_room` says whether a
-    /// consumer has taken enough of what it was sent.
+    /// consumer that has so many has taken enough of what it was sent.
     pub(in crate::group) fn dispatch(
         &mut self,
         now: Duration,
-        has_room: impl Fn(ConsumerId) -> bool,
+        has_room: impl Fn(ConsumerId, usize) -> bool,
     ) -> Option<(ConsumerId, GroupDelivery)> {
-        let able = |consumer: &Consumer| consumer.free() > 0 && has_room(consumer.id);
+        let able = |consumer: &Consumer| {
+            consumer.free() > 0 && has_room(consumer.id, consumer.flights.len())
+        };
         let free: Vec<_> = self.consumers.iter().map(able).collect();
         if !free.contains(&true) {
             return None;

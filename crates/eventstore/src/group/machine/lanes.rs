@@ -1,5 +1,5 @@
 //! Strict order, with the strategy `Ordered`: the events of one stream form a lane, of which only the
-//! first is handed out. An event that is parked stops its lane: what stands behind it is not kept but
+//! first is handed out. A lane that waits when the strategy is changed stays one until it has caught up. An event that is parked stops its lane: what stands behind it is not kept but
 //! read again, from the stream itself, once the parked event is resolved. Until the lane has caught up
 //! with the group, what arrives for it is left out as well.
 //!
@@ -100,8 +100,7 @@ impl Machine {
     }
 
     /// The first event of a lane is done. `known` says that the books know.
-    pub(super) fn leave_lane(&mut self, pending: &Pending, known: bool) {
-        let stream = &pending.lane;
+    pub(super) fn leave_lane(&mut self, stream: &StreamName, pending: &Pending, known: bool) {
         let Some(lane) = self.lanes.get_mut(stream) else {
             return;
         };
@@ -129,10 +128,9 @@ impl Machine {
         }
     }
 
-    /// The first event of a lane is parked, as this revision of the parked stream. The others are
-    /// forgotten and read again later.
-    pub(super) fn wait_behind(&mut self, pending: &Pending, link: u64) {
-        let stream = &pending.lane;
+    /// The first event of a lane, which stands here, is parked, as this revision of the parked stream.
+    /// The others are forgotten and read again later.
+    pub(super) fn wait_behind(&mut self, stream: &StreamName, parked: Cursor, link: u64) {
         let mut lane = self.lanes.remove(stream).unwrap_or_default();
         lane.queue.pop_front();
         let mut left_out = lane.backlog.and_then(|backlog| backlog.left_out);
@@ -147,7 +145,7 @@ impl Machine {
         }
         let backlog = Backlog {
             head: Some(link),
-            read_to: pending.arrival.cursor,
+            read_to: parked,
             left_out,
             reading: false,
         };
@@ -227,12 +225,11 @@ impl Machine {
         let is_empty = events.is_empty();
         let has_caught_up = is_empty && end && backlog.left_out <= Some(read.up_to);
         for arrival in events {
-            let lane = arrival.lane();
             self.add(Pending {
                 arrival,
                 origin: Origin::Behind,
                 tries: 0,
-                lane,
+                lane: Some(read.stream.clone()),
             });
         }
         if has_caught_up {

@@ -4,6 +4,7 @@
 use super::{Entry, Flight, Machine, Origin, Park, TRIED_TOO_OFTEN};
 use crate::group::arrival::Cursor;
 use crate::group::progress::Checkpoint;
+use bytestring::ByteString;
 use icecore_core::{ConsumerId, DeliveryNumber, NackAction, Settled, StreamName};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,11 +35,20 @@ enum Try {
     Free,
 }
 
+/// How a consumer leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::group) enum Leaving {
+    /// By its own wish.
+    Orderly,
+    /// Nobody knows why.
+    Broken,
+}
+
 impl Machine {
-    /// A consumer leaves, and what it has goes to others. It was at the first of these, so only that
-    /// counts as tried: what kills a consumer each time is parked at last, and what it had beside that
-    /// is not.
-    pub(in crate::group) fn leave(&mut self, id: ConsumerId) {
+    /// A consumer leaves, and what it has goes to others. One that broke down was at the first of these,
+    /// so only that counts as tried: what kills a consumer each time is parked at last, and what it had
+    /// beside that is not.
+    pub(in crate::group) fn leave(&mut self, id: ConsumerId, leaving: Leaving) {
         let Some(index) = self.consumers.iter().position(|consumer| consumer.id == id) else {
             return;
         };
@@ -46,7 +56,10 @@ impl Machine {
         let flights = self.flights.iter().filter(|(_, flight)| of_it(flight));
         let mut numbers: Vec<_> = flights.map(|(number, _)| *number).collect();
         numbers.sort_by_key(|number| self.place_of(*number));
-        let mut counts = Try::Counts;
+        let mut counts = match leaving {
+            Leaving::Orderly => Try::Free,
+            Leaving::Broken => Try::Counts,
+        };
         for number in numbers {
             self.give_back(number, counts, "The consumer left");
             counts = Try::Free;
@@ -80,6 +93,11 @@ impl Machine {
         settled: &Settled,
         now: Duration,
     ) {
+        // However many events it is for, it is kept once.
+        let why = match settled {
+            Settled::Nack { reason, .. } => ByteString::from(reason.as_str()),
+            Settled::Ack => ByteString::new(),
+        };
         for DeliveryNumber(number) in deliveries {
             let Some(flight) = self.flights.get(number) else {
                 continue;
@@ -90,13 +108,13 @@ impl Machine {
             let entry = flight.entry;
             match settled {
                 Settled::Ack => self.acknowledge(*number, now),
-                Settled::Nack { action, reason } => match action {
+                Settled::Nack { action, .. } => match action {
                     NackAction::Skip => self.acknowledge(*number, now),
-                    NackAction::Retry => self.give_back(*number, Try::Counts, reason),
-                    NackAction::Stop => self.give_back(*number, Try::Free, reason),
+                    NackAction::Retry => self.give_back(*number, Try::Counts, &why),
+                    NackAction::Stop => self.give_back(*number, Try::Free, &why),
                     NackAction::Park => {
                         self.land(*number);
-                        self.park(entry, reason.clone());
+                        self.park(entry, why.clone());
                     }
                 },
             }
@@ -156,8 +174,10 @@ impl Machine {
                 Origin::Replay(link) => resolved.push(link),
                 Origin::Behind => {}
             }
-            if self.is_ordered() && pending.origin != Origin::Source {
-                lanes.insert(pending.lane.clone(), Some(pending.arrival.cursor));
+            if let Some(lane) = &pending.lane
+                && pending.origin != Origin::Source
+            {
+                lanes.insert(lane.clone(), Some(pending.arrival.cursor));
             }
         }
         Some(Finishing {
@@ -215,8 +235,8 @@ impl Machine {
             }
             Origin::Behind => {}
         }
-        if self.is_ordered() {
-            self.leave_lane(&pending, known == Known::Yes);
+        if let Some(lane) = &pending.lane {
+            self.leave_lane(lane, &pending, known == Known::Yes);
         }
     }
 
@@ -231,8 +251,8 @@ impl Machine {
         if counts == Try::Counts {
             if pending.tries >= self.settings.max_retry_count {
                 let reason = match reason {
-                    "" => TRIED_TOO_OFTEN.to_owned(),
-                    reason => format!("{TRIED_TOO_OFTEN}: {reason}"),
+                    "" => ByteString::from_static(TRIED_TOO_OFTEN),
+                    reason => format!("{TRIED_TOO_OFTEN}: {reason}").into(),
                 };
                 return self.park(entry, reason);
             }
@@ -245,26 +265,29 @@ impl Machine {
         self.make_ready(entry);
     }
 
-    /// From now on the event waits to be parked.
-    fn park(&mut self, entry: Entry, reason: String) {
-        if self.is_full_of_parked() {
-            self.held.push((entry, reason));
-            return;
-        }
+    /// From now on the event waits to be parked. One that is replayed is parked already, and takes the
+    /// place of the link that it was.
+    fn park(&mut self, entry: Entry, reason: ByteString) {
         let Some(pending) = self.pending.get(&entry) else {
             return;
         };
-        self.parked += 1;
         let replaces = match pending.origin {
             Origin::Replay(link) => Some(link),
             Origin::Source | Origin::Behind => None,
         };
+        if replaces.is_none() {
+            if self.is_full_of_parked() {
+                self.held.push((entry, reason));
+                return;
+            }
+            self.parked += 1;
+        }
         self.changes.parks.push(Park {
             entry,
             stream: pending.arrival.original().stream.clone(),
             cursor: pending.arrival.cursor,
             reason,
-            waiting: self.is_ordered().then(|| pending.lane.clone()),
+            waiting: pending.lane.clone(),
             replaces,
         });
     }

@@ -1,6 +1,8 @@
 //! Random operations on a machine with its books: what is appended is processed, whatever consumers do
 //! and however often the group begins anew, and the rules hold after every step.
 
+mod parking;
+
 use super::*;
 use crate::group::books::{Books, Entry as BookEntry, EntryEvents};
 use crate::test_events::event;
@@ -21,7 +23,7 @@ enum Step {
     Dispatch,
     Answer(u8, u8),
     Join,
-    Leave(u8),
+    Leave(u8, bool),
     Wait(u8),
     Write,
     ReadLane,
@@ -30,6 +32,8 @@ enum Step {
     Discard(u8),
     Finish(u8, bool),
     Crash,
+    /// The group gets another strategy.
+    Change(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -39,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Dispatch),
         8 => (any::<u8>(), 0..10_u8).prop_map(|(which, how)| Step::Answer(which, how)),
         1 => Just(Step::Join),
-        1 => any::<u8>().prop_map(Step::Leave),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(which, orderly)| Step::Leave(which, orderly)),
         1 => any::<u8>().prop_map(Step::Wait),
         3 => Just(Step::Write),
         2 => Just(Step::ReadLane),
@@ -51,8 +55,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn step_or_change() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => step(),
+        1 => any::<u8>().prop_map(Step::Change),
+    ]
+}
+
 struct World {
     settings: GroupSettings,
+    /// Whether every event was handed out under the strategy `Ordered`.
+    always_ordered: bool,
     machine: Machine,
     books: Books,
     checkpoint: Checkpoint,
@@ -85,6 +98,7 @@ impl World {
         let group = GroupId::of_all(GroupName::new("g").unwrap());
         Self {
             machine: Machine::new(settings.clone(), Checkpoint::default(), 0, []),
+            always_ordered: strategy == ConsumerStrategy::Ordered,
             settings,
             books: Books::new(group, None, None),
             checkpoint: Checkpoint::default(),
@@ -108,7 +122,7 @@ impl World {
             Step::Dispatch => self.dispatch(),
             Step::Answer(which, how) => self.answer(which.into(), how),
             Step::Join => self.join(),
-            Step::Leave(which) => self.leave(which.into()),
+            Step::Leave(which, orderly) => self.leave(which.into(), orderly),
             Step::Wait(millis) => {
                 self.now += Duration::from_millis(millis.into());
                 self.machine.expire(self.now);
@@ -120,6 +134,7 @@ impl World {
             Step::Discard(which) => self.discard(which.into()),
             Step::Finish(which, written) => self.finish(which.into(), written),
             Step::Crash => self.crash(),
+            Step::Change(which) => self.change(which.into()),
         }
         self.check();
     }
@@ -145,7 +160,7 @@ impl World {
     }
 
     fn dispatch(&mut self) {
-        while let Some((consumer, delivery)) = self.machine.dispatch(self.now, |_| true) {
+        while let Some((consumer, delivery)) = self.machine.dispatch(self.now, |_, _| true) {
             self.check_order(&delivery);
             self.held.push((consumer, delivery));
             let has = self.held_by(consumer);
@@ -161,7 +176,7 @@ impl World {
     }
 
     fn check_order(&self, delivery: &GroupDelivery) {
-        if self.settings.strategy != ConsumerStrategy::Ordered {
+        if !self.always_ordered {
             return;
         }
         let event = delivery.event.as_ref().unwrap();
@@ -178,7 +193,7 @@ impl World {
         }
         let of_stream = |(number, flight): &(&u64, &Flight)| {
             **number != delivery.number.0
-                && self.machine.pending[&flight.entry].lane == event.stream
+                && self.machine.pending[&flight.entry].lane.as_ref() == Some(&event.stream)
         };
         assert!(!self.machine.flights.iter().any(|flight| of_stream(&flight)));
     }
@@ -218,12 +233,17 @@ impl World {
         self.consumers.push(id);
     }
 
-    fn leave(&mut self, which: usize) {
+    fn leave(&mut self, which: usize, orderly: bool) {
         if self.consumers.is_empty() {
             return;
         }
         let id = self.consumers.swap_remove(which % self.consumers.len());
-        self.machine.leave(id);
+        let leaving = if orderly {
+            Leaving::Orderly
+        } else {
+            Leaving::Broken
+        };
+        self.machine.leave(id, leaving);
         self.held.retain(|(consumer, _)| *consumer != id);
     }
 
@@ -308,7 +328,9 @@ impl World {
             if let Some(parked) = self.books.parked().get(link) {
                 let place = parked.cursor.place;
                 let event = self.log[usize::try_from(place).unwrap() - 1].clone();
-                self.machine.replay(*link, Arrival::new(place, event));
+                let waiting = parked.waiting.as_ref();
+                self.machine
+                    .replay(*link, Arrival::new(place, event), waiting);
             }
         }
     }
@@ -390,6 +412,14 @@ impl World {
         self.load(&links);
     }
 
+    /// What is done is written, and the group begins anew with another strategy.
+    fn change(&mut self, which: usize) {
+        self.always_ordered = false;
+        self.write(Vec::new());
+        self.settings.strategy = ConsumerStrategy::EACH[which % ConsumerStrategy::EACH.len()];
+        self.crash();
+    }
+
     /// What the books call done is done, is parked, or its stream remembers it.
     fn check(&self) {
         let parked: BTreeSet<_> = self
@@ -420,7 +450,7 @@ impl World {
     /// Whatever has happened: with one good consumer all is done at last.
     fn end_well(&mut self) {
         for id in std::mem::take(&mut self.consumers) {
-            self.machine.leave(id);
+            self.machine.leave(id, Leaving::Broken);
         }
         self.held.clear();
         self.join();
@@ -470,6 +500,14 @@ proptest! {
     fn every_event_is_processed_with_every_other_strategy(
         which in 1..5_usize,
         steps in prop::collection::vec(step(), 1..250)
+    ) {
+        run(ConsumerStrategy::EACH[which], steps);
+    }
+
+    #[test]
+    fn every_event_is_processed_though_the_strategy_changes(
+        which in 0..5_usize,
+        steps in prop::collection::vec(step_or_change(), 1..250)
     ) {
         run(ConsumerStrategy::EACH[which], steps);
     }

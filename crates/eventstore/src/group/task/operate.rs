@@ -2,29 +2,46 @@
 //! discard what is parked, to end.
 
 use super::GroupTask;
-use crate::group::command::{Answered, Command, ParkedAct, ParkedCommand};
+use crate::group::command::{Answered, Command, ParkedAct};
 use crate::group::consumer::{GroupConsumer, GroupDeliveries};
-use crate::group::machine::per_second;
+use crate::group::machine::{Leaving, per_second};
 use icecore_core::limits::GROUP_CONSUMERS_MAX;
 use icecore_core::{
     Consume, ConsumerId, ConsumerInfo, Error, GroupDelivery, GroupInfo, GroupProblem, GroupStatus,
-    NackAction, Result, Settled,
+    NackAction, Result, Revision, Settled,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
+
+/// Parked events that one write replays or gives up: with the longest names of streams it still fits an
+/// event.
+const ACTED_AT_ONCE: usize = 1_000;
 
 /// A consumer, as the group's task sees it.
 pub(super) struct Outlet {
     deliveries: mpsc::Sender<GroupDelivery>,
-    end: Arc<OnceLock<Error>>,
+    end: Arc<OnceLock<Option<Error>>>,
+    /// Told to the consumer when the group waits for it to take something.
+    awaited: Arc<AtomicBool>,
     address: String,
     name: String,
 }
 
 impl Outlet {
-    /// Whether the consumer has taken enough of what it was sent.
-    pub(super) fn has_room(&self) -> bool {
-        self.deliveries.capacity() > 0
+    /// Whether the consumer, which has so many, has taken enough of what it was sent. What it lost since
+    /// stands there until it is taken, so that one that takes nothing is not sent more and more.
+    pub(super) fn has_room(&self, held: usize) -> bool {
+        let fits = || {
+            let room = self.deliveries.capacity();
+            room > 0 && self.deliveries.max_capacity() - room <= held
+        };
+        if fits() {
+            return true;
+        }
+        self.awaited.store(true, Ordering::SeqCst);
+        // It may have taken something just before it could see that.
+        fits()
     }
 
     /// Whether it was sent.
@@ -32,9 +49,9 @@ impl Outlet {
         self.deliveries.try_send(delivery).is_ok()
     }
 
-    /// Tells the consumer that there is no more, once it is dropped.
-    pub(super) fn end(&self, why: &Error) {
-        let _ = self.end.set(why.clone());
+    /// Tells the consumer that there is no more, once it is dropped, and why, unless it wanted that.
+    pub(super) fn end(&self, why: Option<&Error>) {
+        let _ = self.end.set(why.cloned());
     }
 }
 
@@ -51,7 +68,7 @@ impl GroupTask {
                 if reply.send(joined).is_err()
                     && let Some(consumer) = consumer
                 {
-                    self.left(consumer);
+                    self.left(consumer, Leaving::Orderly);
                 }
             }
             Some(Command::Settle {
@@ -59,6 +76,12 @@ impl GroupTask {
                 what,
                 settled,
             }) => self.settle(consumer, what, &settled),
+            Some(Command::Leave { consumer }) => {
+                if let Some(outlet) = self.outlets.get(&consumer) {
+                    outlet.end(None);
+                }
+                self.left(consumer, Leaving::Orderly);
+            }
             Some(Command::Info { reply }) => {
                 let info = self.info();
                 let _ = reply.send(info);
@@ -87,9 +110,11 @@ impl GroupTask {
         let id = ConsumerId(self.store.next_id());
         let (deliveries, receiver) = mpsc::channel(consume.buffer_size as usize);
         let end = Arc::new(OnceLock::new());
+        let awaited = Arc::new(AtomicBool::new(false));
         let outlet = Outlet {
             deliveries,
             end: Arc::clone(&end),
+            awaited: Arc::clone(&awaited),
             address: consume.address,
             name: consume.name,
         };
@@ -105,6 +130,7 @@ impl GroupTask {
             id,
             deliveries: receiver,
             end,
+            awaited,
             taken: Arc::clone(&self.taken),
             leaves: self.leaves_of.clone(),
             ended: false,
@@ -127,13 +153,13 @@ impl GroupTask {
             self.leaving.push(consumer);
         }
         for consumer in std::mem::take(&mut self.leaving) {
-            self.left(consumer);
+            self.left(consumer, Leaving::Broken);
         }
     }
 
-    pub(super) fn left(&mut self, consumer: ConsumerId) {
+    pub(super) fn left(&mut self, consumer: ConsumerId, leaving: Leaving) {
         if self.outlets.remove(&consumer).is_some() {
-            self.machine.leave(consumer);
+            self.machine.leave(consumer, leaving);
         }
     }
 
@@ -156,8 +182,8 @@ impl GroupTask {
         if stops && let Some(outlet) = self.outlets.get(&consumer) {
             let reason = "it asked to stop".to_owned();
             let problem = GroupProblem::Dropped { reason };
-            outlet.end(&Error::group(&self.record.group.id, problem));
-            self.left(consumer);
+            outlet.end(Some(&Error::group(&self.record.group.id, problem)));
+            self.left(consumer, Leaving::Orderly);
         }
     }
 
@@ -194,6 +220,7 @@ impl GroupTask {
             in_flight_count: counts.in_flight,
             parked_count: resting as u64,
             waiting_streams: counts.waiting_streams,
+            trouble: self.trouble(),
         }
     }
 
@@ -209,30 +236,38 @@ impl GroupTask {
         infos
     }
 
-    /// Does what was asked about parked events; nothing is being written. Whoever asked hears when it
-    /// is written.
+    /// Does the next of what was asked about parked events, or as much of it as one write takes; nothing
+    /// is being written. Whoever asked hears when it is written. What goes to consumers again is returned.
     pub(super) fn act_on_parked(&mut self) -> Vec<u64> {
         let mut replays = Vec::new();
-        for command in std::mem::take(&mut self.parked_commands) {
-            let ParkedCommand { range, act, reply } = command;
-            let parked = self.books.parked().iter();
-            let meant = parked.filter(|(link, parked)| {
-                let is_meant = range.contains(icecore_core::Revision::new(**link));
-                is_meant && (act == ParkedAct::Discard || !parked.replaying)
-            });
-            let meant: Vec<_> = meant
-                .map(|(link, parked)| (*link, parked.waiting.clone(), parked.cursor))
-                .collect();
-            self.waiting.push((reply, meant.len() as u64));
-            for (link, waiting, cursor) in meant {
-                match act {
-                    ParkedAct::Replay => replays.push(link),
-                    ParkedAct::Discard => {
-                        let waiting = waiting.as_ref().map(|stream| (stream, cursor));
-                        self.machine.give_up(link, waiting);
-                    }
+        let Some(mut command) = self.parked_commands.pop_front() else {
+            return replays;
+        };
+        // What is parked from now on is not meant.
+        command.range = self.books.bounded(command.range);
+        let parked = self.books.parked().iter();
+        let meant = parked.filter(|(link, parked)| {
+            let is_meant = command.range.contains(Revision::new(**link));
+            is_meant && (command.act == ParkedAct::Discard || !parked.replaying)
+        });
+        let meant = meant.map(|(link, parked)| (*link, parked.waiting.clone(), parked.cursor));
+        let mut meant: Vec<_> = meant.take(ACTED_AT_ONCE + 1).collect();
+        let is_all = meant.len() <= ACTED_AT_ONCE;
+        meant.truncate(ACTED_AT_ONCE);
+        command.done += meant.len() as u64;
+        for (link, waiting, cursor) in meant {
+            match command.act {
+                ParkedAct::Replay => replays.push(link),
+                ParkedAct::Discard => {
+                    let waiting = waiting.as_ref().map(|stream| (stream, cursor));
+                    self.machine.give_up(link, waiting);
                 }
             }
+        }
+        if is_all {
+            self.waiting.push((command.reply, command.done));
+        } else {
+            self.parked_commands.push_front(command);
         }
         replays
     }

@@ -15,6 +15,12 @@ use tokio::sync::oneshot;
 /// Events that a filter has left out before that alone is worth a checkpoint.
 const PASSED_MAX: u64 = 65_536;
 
+/// How soon a write is tried again that the store did not take; each time it takes twice as long ...
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+
+/// ... up to this.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// A write that has ended.
 pub(super) struct Written {
     entry: Entry,
@@ -22,6 +28,16 @@ pub(super) struct Written {
     outcome: Result<Appended>,
     /// The append that was written with it.
     finish: Option<Finished>,
+}
+
+/// A write that the store did not take: its disk is full, or its writer has stopped.
+pub(super) struct PutOff {
+    entry: Entry,
+    events: EntryEvents,
+    error: Error,
+    attempts: u32,
+    /// When it is tried again.
+    at: Duration,
 }
 
 /// An append that finishes deliveries, on its way.
@@ -34,7 +50,14 @@ impl GroupTask {
     /// Begins the next write, if there is something to write and nothing is being written.
     pub(super) fn begin_writing(&mut self) -> Result<()> {
         while self.writing.is_none() {
-            if self.must_write() {
+            if let Some(put_off) = &self.put_off {
+                let is_due = put_off.at <= self.now() || self.ends();
+                if !is_due {
+                    self.turn_away();
+                    break;
+                }
+                self.write_again()?;
+            } else if self.must_write() {
                 self.write_books()?;
             } else if let Some(command) = self.finishes.pop_front() {
                 self.write_finish(command);
@@ -45,15 +68,19 @@ impl GroupTask {
         Ok(())
     }
 
+    /// Whether the group falls asleep once everything is written.
+    fn ends(&self) -> bool {
+        self.outlets.is_empty() || self.ending.is_some()
+    }
+
     /// Whether the books must be written now.
     fn must_write(&self) -> bool {
-        let ends = self.outlets.is_empty() || self.ending.is_some();
         let is_urgent = !self.parked_commands.is_empty()
             || !self.machine.changes().parks.is_empty()
             // An append that finishes deliveries relies on everything before it.
             || !self.finishes.is_empty() && !self.machine.changes().is_empty();
         let is_due = self.due_at().is_some_and(|at| at <= self.now());
-        is_urgent || is_due || ends && self.has_to_write()
+        is_urgent || is_due || self.ends() && self.has_to_write()
     }
 
     /// Whether the books would say something new.
@@ -65,6 +92,9 @@ impl GroupTask {
     pub(super) fn due_at(&self) -> Option<Duration> {
         if self.writing.is_some() {
             return None;
+        }
+        if let Some(put_off) = &self.put_off {
+            return Some(put_off.at);
         }
         let settings = &self.record.group.settings;
         let finished = self.machine.finished();
@@ -96,6 +126,66 @@ impl GroupTask {
             None => self.tell_waiting(),
         }
         Ok(())
+    }
+
+    /// Tries a write again.
+    fn write_again(&mut self) -> Result<()> {
+        let Some(put_off) = &self.put_off else {
+            return Ok(());
+        };
+        let (entry, events) = (put_off.entry.clone(), put_off.events.clone());
+        let next_id = || self.store.next_id();
+        if let Some(append) = self.books.append(&events, next_id, None)? {
+            self.begin(entry, events, append, None, Room::default());
+        }
+        Ok(())
+    }
+
+    /// The store did not take a write. The consumers go on, and what they do is written when it does.
+    fn postpone(&mut self, entry: Entry, events: EntryEvents, error: Error) {
+        let attempts = self.put_off.as_ref().map_or(0, |put_off| put_off.attempts) + 1;
+        let pause = PAUSE_FIRST.saturating_mul(1 << (attempts - 1).min(16));
+        let pause = pause.min(PAUSE_MAX);
+        let group = &self.record.group.id;
+        tracing::warn!(%group, %error, attempts, ?pause, "what the group has done is not written, trying again");
+        for (reply, _) in self.waiting.drain(..) {
+            let reason = format!("it is tried again: {error}");
+            drop(reply.send(Err(Error::OutcomeUnknown { reason })));
+        }
+        self.put_off = Some(PutOff {
+            entry,
+            events,
+            error,
+            attempts,
+            at: self.now() + pause,
+        });
+    }
+
+    /// Tells those who wait for a write that it takes some time.
+    fn turn_away(&mut self) {
+        let Some(PutOff { error, .. }) = &self.put_off else {
+            return;
+        };
+        for command in self.finishes.drain(..) {
+            drop(command.reply.send(Err(error.clone())));
+        }
+        for command in self.parked_commands.drain(..) {
+            drop(command.reply.send(Err(error.clone())));
+        }
+    }
+
+    /// Why nothing can be written, if so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let PutOff {
+            error,
+            attempts,
+            at,
+            ..
+        } = self.put_off.as_ref()?;
+        let pause = at.saturating_sub(self.now()).as_secs();
+        Some(format!(
+            "what is done cannot be written, after {attempts} attempts: {error}; the next one in {pause} s"
+        ))
     }
 
     fn write_finish(&mut self, command: FinishCommand) {
@@ -181,13 +271,21 @@ impl GroupTask {
         let now = self.now();
         if let Err(error) = &outcome {
             let Some(finish) = finish else {
-                return Err(error.clone());
+                if !was_not_taken(error) || self.ends() {
+                    return Err(error.clone());
+                }
+                self.postpone(entry, events, error.clone());
+                return Ok(());
             };
             self.machine.end_finishing(&finish.deliveries, false, now);
             let goes_on = says_nothing_of_books(error, &self.books);
             let result = if goes_on { Ok(()) } else { Err(error.clone()) };
             let _ = finish.reply.send(outcome);
             return result;
+        }
+        if let Some(PutOff { attempts, .. }) = self.put_off.take() {
+            let group = &self.record.group.id;
+            tracing::info!(%group, attempts, "what the group has done is written");
         }
         for (entry, link) in self.books.written(&entry, &events) {
             self.machine.parked(entry, link);
@@ -211,6 +309,11 @@ impl GroupTask {
             let _ = reply.send(Ok(count));
         }
     }
+}
+
+/// Whether a write of the books may be tried again as it is: nothing was written.
+fn was_not_taken(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { .. } | Error::Exhausted { .. })
 }
 
 /// Whether an append that failed leaves the books as they are known: it was refused for what it is

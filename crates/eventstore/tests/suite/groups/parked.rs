@@ -1,9 +1,10 @@
 //! What is parked, and what becomes of it.
 
 use super::{create, join, of_all, of_stream, put, round_robin};
-use crate::support::{name, open, reopen, settle};
+use crate::support::{event, name, open, reopen, settle};
 use icecore_core::{
-    DeleteKind, Error, ExpectedRevision, GroupSettings, NackAction, ParkedRange, Revision,
+    AppendBuilder, ConsumerStrategy, DeleteKind, Error, ExpectedRevision, GroupSettings,
+    NackAction, ParkedRange, Revision, Settled,
 };
 use icecore_eventstore::StoreConfig;
 
@@ -152,4 +153,100 @@ async fn a_parked_event_that_is_gone_is_over_when_it_is_replayed() {
     drop(member);
     join(&store, &group, 10).await.gets(&["s/1 again 1"]).await;
     assert_eq!(store.group_info(&group).await.unwrap().parked_count, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_replays_at_once_deliver_an_event_once() {
+    let store = open().await;
+    let group = of_stream("s", "g");
+    put(&store, 1, &["s"]).await;
+    create(&store, &group, round_robin()).await;
+    let mut member = join(&store, &group, 10).await;
+    member.gets(&["s/0"]).await;
+    member.nack(NackAction::Park).await;
+    member.gets(&["-"]).await;
+    let replay = || store.replay_parked(&group, ParkedRange::All);
+    let (one, two) = tokio::join!(replay(), replay());
+    assert_eq!(one.unwrap() + two.unwrap(), 1);
+    member.gets(&["s/0", "-"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_does_not_wait_until_the_group_has_caught_up() {
+    for strategy in [ConsumerStrategy::Ordered, ConsumerStrategy::RoundRobin] {
+        let store = open().await;
+        let group = of_all("g");
+        put(&store, 1, &["a", "a"]).await;
+        let settings = GroupSettings {
+            history_buffer_size: 2,
+            live_buffer_size: 2,
+            read_batch_size: 2,
+            strategy,
+            ..GroupSettings::default()
+        };
+        create(&store, &group, settings).await;
+        let mut member = join(&store, &group, 1).await;
+        member.gets(&["a/0"]).await;
+        member.nack(NackAction::Park).await;
+        put(&store, 10, &["b"; 100]).await;
+        if strategy == ConsumerStrategy::RoundRobin {
+            member.gets(&["a/1"]).await;
+            member.ack().await;
+        }
+        member.gets(&["b/0"]).await;
+        store.replay_parked(&group, ParkedRange::All).await.unwrap();
+        member.ack().await;
+        let (mut between, mut wanted) = (0, vec!["a/0"]);
+        if strategy == ConsumerStrategy::Ordered {
+            wanted.push("a/1");
+        }
+        while !wanted.is_empty() {
+            let word = member.next().await;
+            if word == wanted[0] {
+                wanted.remove(0);
+            } else {
+                assert!(word.starts_with("b/"), "{word}");
+                between += 1;
+            }
+            member.ack().await;
+        }
+        assert!(between <= 10, "{between} events came before, {strategy}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_long_the_names_of_their_streams_all_can_be_given_up() {
+    const PARKED_EVENTS: u64 = 8_500;
+    let store = open().await;
+    let group = of_all("g");
+    let mut append = AppendBuilder::default();
+    for number in 0..PARKED_EVENTS {
+        let long = format!("{number}{}", "\"".repeat(1_000));
+        let stream = append.stream(name(&long), ExpectedRevision::NoStream);
+        let event = event(u128::from(number) + 1);
+        append.event(stream.unwrap(), event, None).unwrap();
+    }
+    store.append(append.build().unwrap()).await.unwrap();
+    let settings = GroupSettings {
+        history_buffer_size: 10_000,
+        live_buffer_size: 10_000,
+        ..GroupSettings::default()
+    };
+    create(&store, &group, settings).await;
+    let mut member = join(&store, &group, 10_000).await;
+    for _ in 0..PARKED_EVENTS {
+        member.next().await;
+    }
+    let settled = Settled::Nack {
+        action: NackAction::Park,
+        reason: String::new(),
+    };
+    let numbers = member.numbers();
+    member.consumer.settle(numbers, settled).await.unwrap();
+    member.gets(&["-"]).await;
+    let parked = async || store.group_info(&group).await.unwrap().parked_count;
+    assert_eq!(parked().await, PARKED_EVENTS);
+    let given_up = store.discard_parked(&group, ParkedRange::All).await;
+    assert_eq!(given_up.unwrap(), PARKED_EVENTS);
+    assert_eq!(parked().await, 0);
 }

@@ -4,7 +4,7 @@ use super::{create, join, of_all, of_stream, put, round_robin};
 use crate::support::{open, reopen};
 use icecore_core::{
     Consume, Error, Group, GroupId, GroupProblem, GroupSettings, GroupStart, GroupStatus,
-    NackAction, Result,
+    NackAction, ParkedRange, Result,
 };
 use icecore_eventstore::StoreConfig;
 
@@ -245,4 +245,93 @@ async fn a_group_tells_what_it_does() {
     );
     let again = store.group_info(&group).await.unwrap();
     assert_eq!(again.count_since_last_measurement, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_leaves_the_start_where_it_was() {
+    let store = open().await;
+    let at_end = |retries| GroupSettings {
+        start: GroupStart::End,
+        max_retry_count: retries,
+        ..round_robin()
+    };
+    for group in [of_all("g"), of_stream("s", "g")] {
+        create(&store, &group, at_end(1)).await;
+    }
+    put(&store, 1, &["s"]).await;
+    for group in [of_all("g"), of_stream("s", "g")] {
+        store.update_group(&group, at_end(2)).await.unwrap();
+        join(&store, &group, 1).await.gets(&["s/0"]).await;
+    }
+    // Another start counts from now.
+    let group = of_all("from the beginning");
+    create(&store, &group, round_robin()).await;
+    store.update_group(&group, at_end(2)).await.unwrap();
+    join(&store, &group, 1).await.gets(&["-"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_are_not_resolved_otherwise_while_streams_wait() {
+    let store = open().await;
+    let group = of_all("g");
+    put(&store, 1, &["s", "s"]).await;
+    create(&store, &group, GroupSettings::default()).await;
+    let mut member = join(&store, &group, 1).await;
+    member.gets(&["s/0"]).await;
+    // It is parked when the group ends, at the latest.
+    member.nack(NackAction::Park).await;
+    let resolved = || GroupSettings {
+        resolve_links: true,
+        ..GroupSettings::default()
+    };
+    let refused = store.update_group(&group, resolved()).await;
+    assert!(
+        matches!(&refused, Err(Error::InvalidArgument { field, .. }) if field == "resolve_links"),
+        "{refused:?}"
+    );
+    join(&store, &group, 1).await.gets(&["-"]).await;
+    store
+        .discard_parked(&group, ParkedRange::All)
+        .await
+        .unwrap();
+    assert_eq!(join(&store, &group, 1).await.process_all().await, ["s/1"]);
+    store.update_group(&group, resolved()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_goes_on_under_another_strategy() {
+    let store = open().await;
+    let group = of_all("g");
+    put(&store, 1, &["s", "s", "s"]).await;
+    create(&store, &group, GroupSettings::default()).await;
+    let mut member = join(&store, &group, 10).await;
+    member.gets(&["s/0"]).await;
+    member.nack(NackAction::Park).await;
+    member.gets(&["-"]).await;
+    store.update_group(&group, round_robin()).await.unwrap();
+    let mut member = join(&store, &group, 10).await;
+    put(&store, 4, &["s", "t"]).await;
+    member.gets(&["t/0", "-"]).await;
+    store.replay_parked(&group, ParkedRange::All).await.unwrap();
+    member.gets(&["s/0", "-"]).await;
+    member.held.clear();
+    tokio::time::sleep(std::time::Duration::from_secs(31)).await;
+    let mut all = member.process_all().await;
+    all.sort();
+    let all: Vec<_> = all.iter().map(|word| &word[..3]).collect();
+    assert_eq!(all, ["s/0", "s/1", "s/2", "s/3", "t/0"]);
+    // It has caught up and is as the others.
+    put(&store, 10, &["s", "s"]).await;
+    member.gets(&["s/4", "s/5"]).await;
+
+    // What was parked under another strategy is delivered under the strict one.
+    member.nack(NackAction::Park).await;
+    member.ack().await;
+    member.gets(&["-"]).await;
+    let ordered = GroupSettings::default();
+    store.update_group(&group, ordered).await.unwrap();
+    let mut member = join(&store, &group, 10).await;
+    store.replay_parked(&group, ParkedRange::All).await.unwrap();
+    assert_eq!(member.process_all().await, ["s/4"]);
+    assert_eq!(store.group_info(&group).await.unwrap().parked_count, 0);
 }

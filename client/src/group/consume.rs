@@ -20,8 +20,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -30,6 +31,9 @@ const ANSWERS_MAX: usize = 1_024;
 
 /// Answers that are sent together.
 const ANSWERS_AT_ONCE: usize = 256;
+
+/// How long the server may take to let a consumer leave.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A consumer that is being put together.
 #[derive(Clone, Debug)]
@@ -125,9 +129,24 @@ type Answers = Arc<Mutex<Option<AnswerSender>>>;
 
 impl GroupEvents {
     /// Leaves the group once every answer that was given has reached the server. What was not answered
-    /// goes to others. A consumer that is dropped instead may lose its last answers on the way, and
-    /// those events come again.
-    pub async fn leave(mut self) {
+    /// goes to others and does not count as tried. A consumer that is dropped instead may lose its last
+    /// answers on the way, and those events come again.
+    ///
+    /// # Errors
+    ///
+    /// `OutcomeUnknown`, when the server has not let it go after ten seconds: the last answers may be
+    /// lost.
+    pub async fn leave(self) -> Result<()> {
+        let left = timeout(LEAVE_TIMEOUT, self.leave_in_order()).await;
+        left.map_err(|_| Error::OutcomeUnknown {
+            reason: format!(
+                "the server did not let the consumer go within {} s: what it answered last may come again",
+                LEAVE_TIMEOUT.as_secs()
+            ),
+        })
+    }
+
+    async fn leave_in_order(mut self) {
         self.stopped.store(true, Ordering::SeqCst);
         let answers = self.answers.lock();
         let answers = answers.unwrap_or_else(PoisonError::into_inner).take();

@@ -203,6 +203,9 @@ async fn work<P: ProcessManager, D: Dispatch<P::Command>>(
             None => return Ok(()),
         }
     }
-    events.leave().await;
+    if let Err(error) = events.leave().await {
+        // What comes again is known as done.
+        tracing::warn!(%group, %error, "a worker has left without the server's word");
+    }
     Ok(())
 }

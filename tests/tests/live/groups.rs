@@ -11,6 +11,9 @@ use icecore_client::{
 use icecore_testing::TestServer;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 fn of_all(name: &str) -> GroupId {
     GroupId::of_all(GroupName::new(name.to_owned()).unwrap())
@@ -234,9 +237,51 @@ async fn a_consumer_that_stops_ends_and_others_go_on() {
     let event = next(&mut stops).await;
     event.nack(NackAction::Stop, "enough").await.unwrap();
     assert!(stops.next().await.is_none());
-    let mut other = client.consume(&group).start();
-    assert_eq!(word(&next(&mut other).await), "order-1/0");
+    for _ in 0..2 {
+        let mut other = client.consume(&group).start();
+        let event = next(&mut other).await;
+        assert_eq!(word(&event), "order-1/0");
+        assert_eq!(event.delivery().retry_count, 0, "nobody has tried it");
+        other.leave().await.unwrap();
+    }
     server.stop().await;
+}
+
+/// Passes on what comes for the server until it is told to stop, and then keeps the connections open.
+async fn relay(server: std::net::SocketAddr, stalls: oneshot::Receiver<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(server).await.unwrap();
+        tokio::select! {
+            passed = copy_bidirectional(&mut client, &mut server) => drop(passed),
+            _ = stalls => std::future::pending().await,
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn nobody_waits_for_ever_for_a_server_that_does_not_let_go() {
+    let server = TestServer::start().await;
+    let group = of_all("g");
+    create(&server.client(), &group, ConsumerStrategy::RoundRobin).await;
+    fill(&server.client(), "order-1", 1).await;
+    let (stall, stalls) = oneshot::channel();
+    let url = relay(server.address(), stalls).await;
+    let for_ever = Duration::from_secs(1 << 20);
+    let client = Client::builder(url).keep_alive(for_ever, for_ever);
+    let mut events = client.connect_lazy().unwrap().consume(&group).start();
+    next(&mut events).await.ack().await.unwrap();
+    stall.send(()).unwrap();
+    tokio::time::pause();
+    let left = tokio::time::timeout(for_ever, events.leave()).await;
+    let left = left.expect("it gives up");
+    assert!(
+        matches!(left, Err(Error::OutcomeUnknown { .. })),
+        "{left:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

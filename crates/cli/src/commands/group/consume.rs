@@ -89,8 +89,7 @@ async fn take(args: &ConsumeArgs, mut events: GroupEvents) -> Result<()> {
         }
         left -= 1;
     }
-    events.leave().await;
-    Ok(())
+    Ok(events.leave().await?)
 }
 
 async fn answer(args: &ConsumeArgs, event: GroupEvent) -> icecore_client::Result<()> {

@@ -65,6 +65,9 @@ pub const GROUP_NAME_BYTES_MAX: usize = 512;
 /// Most groups in a store.
 pub const GROUPS_MAX: usize = 4_096;
 
+/// Most groups of which each has figures of its own in the metrics.
+pub const GROUP_FIGURES_MAX: usize = 256;
+
 /// Largest buffer of a group, in events.
 pub const GROUP_BUFFER_MAX: u32 = 65_536;
 

@@ -5,13 +5,14 @@
 //! awake (`group/slot.rs`): one task (`group/task.rs`) that moves a machine (`group/machine.rs`), which decides
 //! everything, reads (`group/source.rs`) and remembers in events (`group/books.rs`). A group without
 //! consumers costs nothing but its settings. What is parked: `group/parked.rs`. Appends that finish
-//! deliveries: `group/finish.rs`.
+//! deliveries: `group/finish.rs`. What is counted: `group/figures.rs`.
 
 mod arrival;
 mod books;
 mod command;
 mod config;
 mod consumer;
+mod figures;
 mod finish;
 mod machine;
 mod parked;
@@ -22,4 +23,5 @@ mod source;
 mod task;
 
 pub use consumer::{GroupConsumer, GroupDeliveries};
+pub use figures::GroupFigures;
 pub(crate) use registry::Groups;

@@ -49,7 +49,7 @@ mod writer;
 pub use append::PendingAppend;
 pub use clock::{Clock, Ids, ManualClock};
 pub use config::StoreConfig;
-pub use group::{GroupConsumer, GroupDeliveries};
+pub use group::{GroupConsumer, GroupDeliveries, GroupFigures};
 pub use links::Resolved;
 pub use metrics::Metrics;
 pub use room::{Admitted, Room};

@@ -97,6 +97,72 @@ async fn metrics_count_what_happens() {
     server.stop().await;
 }
 
+/// Waits until the metrics have all of these lines.
+async fn until_metrics_have(server: &TestServer, wanted: &[String]) {
+    let has_all = async {
+        loop {
+            let metrics = ask(server, "GET /metrics", "", b"").await.text;
+            if wanted
+                .iter()
+                .all(|line| metrics.contains(&format!("\n{line}\n")))
+            {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let within = tokio::time::timeout(std::time::Duration::from_secs(60), has_all).await;
+    if within.is_err() {
+        let metrics = ask(server, "GET /metrics", "", b"").await.text;
+        panic!("not all of {wanted:?} are in:\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_tell_what_groups_do_also_after_a_restart() {
+    use icecore_client::{Group, GroupId, GroupName, NackAction};
+    let mut server = TestServer::start().await;
+    let client = server.client();
+    fill(&client, "order-1", 1).await;
+    fill(&client, "order-2", 2).await;
+    let group = GroupId::of_stream(stream("order-2"), GroupName::new("g").unwrap()).unwrap();
+    client
+        .create_group(Group::new(group.clone()))
+        .await
+        .unwrap();
+    let mut events = client.consume(&group).buffer_size(1).start();
+    let mut next = async || {
+        futures::StreamExt::next(&mut events)
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    next().await.nack(NackAction::Retry, "later").await.unwrap();
+    next().await.ack().await.unwrap();
+    let last = next().await;
+    let figure = |name: &str, value: u32| {
+        format!("icecore_consumer_group_{name}{{group=\"order-2::g\"}} {value}")
+    };
+    let busy = [
+        ("consumers", 1),
+        ("in_flight", 1),
+        ("parked", 0),
+        ("lag", 1),
+        ("write_put_off", 0),
+        ("delivered_total", 3),
+        ("retried_total", 1),
+    ];
+    until_metrics_have(&server, &busy.map(|(name, value)| figure(name, value))).await;
+    last.nack(NackAction::Park, "never").await.unwrap();
+    events.leave().await.unwrap();
+    let resting = [("consumers", 0), ("parked", 1), ("lag", 0)];
+    let resting = resting.map(|(name, value)| figure(name, value));
+    until_metrics_have(&server, &resting).await;
+    server.restart().await;
+    until_metrics_have(&server, &resting).await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_grpc_path_without_grpc_gets_a_plain_word() {
     let server = TestServer::start().await;

@@ -1,10 +1,11 @@
 //! `icecore bench`: how fast a running server appends, reads, replays and delivers, measured from
 //! outside, through the client that everybody has.
 //!
-//! Owns the flags; the load stands in `load.rs`, the four measurements in files of their own, what they
+//! Owns the flags; the load stands in `load.rs`, the five measurements in files of their own, what they
 //! print in `report.rs`.
 
 mod append;
+mod consume;
 mod load;
 mod measure;
 mod read;
@@ -28,6 +29,7 @@ Examples:
   icecore bench read --clients 16
   icecore bench replay
   icecore bench subscribe --clients 50 --events-per-append 10
+  icecore bench consume --clients 8                    # a group
 
 It writes events of its own, to streams `bench-0`, `bench-1`, and so on: give it a store that
 you can throw away. Rates depend on the machine and on what else it does; compare within one run
@@ -43,6 +45,7 @@ enum Bench {
     Read(read::ReadArgs),
     Replay(replay::ReplayArgs),
     Subscribe(subscribe::SubscribeArgs),
+    Consume(consume::ConsumeArgs),
 }
 
 /// What is written.
@@ -104,6 +107,7 @@ pub(crate) async fn run(args: BenchArgs, connection: &ConnectionArgs) -> Result<
         Bench::Read(args) => read::run(args, connection).await,
         Bench::Replay(args) => replay::run(args, connection).await,
         Bench::Subscribe(args) => subscribe::run(args, connection).await,
+        Bench::Consume(args) => consume::run(args, connection).await,
     }
 }
 

@@ -113,6 +113,25 @@ fn what_is_delivered_is_what_was_appended() {
 }
 
 #[test]
+fn a_group_answers_each_event_once_and_is_gone_afterwards() {
+    let server = Server::start();
+    for (line, written_for_each) in [
+        ("consume --clients 1 --events 300", 1),
+        ("consume --clients 3 --events 300 --connections 2", 1),
+        ("consume --clients 3 --events 60 --finish", 2),
+    ] {
+        let events = || server.run(&["read", "--all", "--output", "json"]).ok();
+        let before = events().json().len() as u64;
+        let report = report(bench(&server, line, &COMMON));
+        let written = events().json().len() as u64 - before;
+        let answered = report["events"].as_u64().unwrap();
+        assert_eq!(answered * written_for_each, written, "{line}");
+    }
+    let groups = server.run(&["group", "list", "--output", "json"]).ok();
+    assert_eq!(groups.json().len(), 0);
+}
+
+#[test]
 fn a_store_without_what_is_to_be_read_is_refused() {
     let server = Server::start();
     server

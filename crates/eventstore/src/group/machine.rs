@@ -204,6 +204,11 @@ impl Machine {
         &self.progress
     }
 
+    /// How many events consumers have.
+    pub(super) fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
     /// Events that were done since [`Self::take_changes`].
     pub(super) fn finished(&self) -> u64 {
         self.finished

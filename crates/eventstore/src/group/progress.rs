@@ -46,6 +46,16 @@ impl Progress {
         self.seen.max(self.left_up_to)
     }
 
+    /// Everything up to here (inclusive) is done; `None` when nothing is.
+    pub(crate) fn done(&self) -> Option<u64> {
+        let open = self.unfinished.keys().next();
+        let left = self.left.keys().next();
+        match open.into_iter().chain(left).min() {
+            Some(first) => first.checked_sub(1),
+            None => self.last_known(),
+        }
+    }
+
     /// Takes in an event: how often it was tried before, or `None` when it is done.
     pub(crate) fn take(&mut self, place: u64) -> Option<u32> {
         let tries = if Some(place) <= self.left_up_to {
@@ -190,6 +200,7 @@ mod tests {
                     }
                     _ => {
                         let checkpoint = progress.checkpoint();
+                        prop_assert_eq!(progress.done(), checkpoint.done);
                         let below = checkpoint.done.map_or(0, |done| done + 1);
                         prop_assert!((0..below).all(|place| done.contains(&place)));
                         prop_assert!(open.iter().all(|place| checkpoint.unfinished.contains_key(place)));

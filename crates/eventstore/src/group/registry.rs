@@ -135,7 +135,7 @@ impl EventStore {
         self.list_of(&mut known).await?.find(id)
     }
 
-    async fn slots(&self) -> Result<Vec<Arc<Slot>>> {
+    pub(super) async fn slots(&self) -> Result<Vec<Arc<Slot>>> {
         let mut known = self.groups().known.lock().await;
         let list = self.list_of(&mut known).await?;
         Ok(list.groups.values().cloned().collect())

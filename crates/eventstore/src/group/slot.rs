@@ -2,6 +2,7 @@
 
 use super::command::Command;
 use super::config::GroupRecord;
+use super::figures::Figures;
 use super::task::Awake;
 use crate::store::EventStore;
 use icecore_core::{Error, GroupProblem, Result};
@@ -12,6 +13,7 @@ use tokio::sync::Mutex;
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) record: Arc<GroupRecord>,
+    pub(super) figures: Arc<Figures>,
     state: Mutex<SlotState>,
 }
 
@@ -25,8 +27,14 @@ enum SlotState {
 
 impl Slot {
     pub(super) fn new(record: Arc<GroupRecord>) -> Self {
+        Self::counting(record, Arc::default())
+    }
+
+    /// A group that goes on with the figures of the one that it was.
+    pub(super) fn counting(record: Arc<GroupRecord>, figures: Arc<Figures>) -> Self {
         Self {
             record,
+            figures,
             state: Mutex::new(SlotState::Asleep),
         }
     }
@@ -51,8 +59,8 @@ impl Slot {
             *state = SlotState::Asleep;
         }
         if matches!(*state, SlotState::Asleep) {
-            let record = Arc::clone(&self.record);
-            *state = SlotState::Awake(store.wake(record).await?);
+            let (record, figures) = (Arc::clone(&self.record), Arc::clone(&self.figures));
+            *state = SlotState::Awake(store.wake(record, figures).await?);
         }
         match &*state {
             SlotState::Awake(awake) => Ok(awake.commands.send(command).await.is_ok()),

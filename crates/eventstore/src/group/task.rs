@@ -12,6 +12,7 @@ use super::arrival::Arrival;
 use super::books::Books;
 use super::command::{Command, FinishCommand, ParkedCommand};
 use super::config::GroupRecord;
+use super::figures::{Figures, Level};
 use super::machine::{BacklogRead, Leaving, Machine};
 use super::progress::Checkpoint;
 use super::source::{Behind, Found, Source};
@@ -46,6 +47,7 @@ pub(super) struct Awake {
 struct GroupTask {
     store: EventStore,
     record: Arc<GroupRecord>,
+    figures: Arc<Figures>,
     machine: Machine,
     books: Books,
     source: Source,
@@ -82,7 +84,11 @@ struct GroupTask {
 
 impl EventStore {
     /// Wakes a group.
-    pub(super) async fn wake(&self, record: Arc<GroupRecord>) -> Result<Awake> {
+    pub(super) async fn wake(
+        &self,
+        record: Arc<GroupRecord>,
+        figures: Arc<Figures>,
+    ) -> Result<Awake> {
         let (books, checkpoint) = self.read_books(&record.group.id).await?;
         let checkpointed = checkpoint.as_ref().and_then(|checkpoint| checkpoint.done);
         let checkpoint = checkpoint.unwrap_or_else(|| Checkpoint {
@@ -106,6 +112,7 @@ impl EventStore {
         let task = GroupTask {
             store: self.clone(),
             record,
+            figures,
             machine,
             books,
             source,
@@ -172,6 +179,7 @@ impl GroupTask {
         self.asked(first);
         loop {
             self.go_on()?;
+            self.count();
             if self.is_over() {
                 let idle = || Error::unavailable("the group has fallen asleep");
                 return Ok(self.ending.take().unwrap_or_else(idle));
@@ -238,6 +246,7 @@ impl GroupTask {
         };
         let mut gone = Vec::new();
         while let Some((consumer, delivery)) = self.machine.dispatch(now, has_room) {
+            self.figures.delivered(delivery.retry_count > 0);
             let outlet = outlets.get(&consumer);
             if !outlet.is_some_and(|outlet| outlet.send(delivery)) {
                 gone.push(consumer);
@@ -314,6 +323,18 @@ impl GroupTask {
         }
     }
 
+    /// Sets the figures.
+    fn count(&self) {
+        let done = self.machine.progress().done();
+        self.figures.set(Level {
+            consumers: self.outlets.len() as u64,
+            in_flight: self.machine.in_flight() as u64,
+            parked: self.books.parked().len() as u64,
+            next: done.map_or(0, |done| done.saturating_add(1)),
+            put_off: self.put_off.is_some(),
+        });
+    }
+
     /// When something becomes late or due.
     fn wakes_at(&self) -> Option<Duration> {
         let late = self.machine.next_deadline();
@@ -333,6 +354,7 @@ impl GroupTask {
 
     /// Tells everybody that the group ends.
     fn close(mut self, why: &Error) {
+        self.figures.rest();
         for outlet in self.outlets.values() {
             outlet.end(Some(why));
         }

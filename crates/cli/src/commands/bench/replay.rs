@@ -132,21 +132,31 @@ pub(super) async fn fill_if_empty(
             stored.events
         ));
     }
-    let writers = WRITERS.min(stored.load.streams.get());
-    let load = stored
-        .load
-        .load(Load::CATEGORY, writers, EVENTS_PER_APPEND)?;
-    let events = load.events_per_append;
+    fill(clients, &stored.load, Load::CATEGORY, stored.events, show).await?;
+    Ok(())
+}
+
+/// Writes so many events, or a few more, to streams of a category; how many they are.
+pub(super) async fn fill(
+    clients: &[Client],
+    load: &LoadArgs,
+    category: &str,
+    events: NonZeroU64,
+    show: ShowArgs,
+) -> Result<u64> {
+    let client = &clients[0];
+    let writers = WRITERS.min(load.streams.get());
+    let load = load.load(category, writers, EVENTS_PER_APPEND)?;
     let end = End::Events {
-        events: stored.events.get(),
+        events: events.get(),
         tasks: writers,
     };
+    let events = load.events_per_append;
     let mut filling = Measurement::begin(client.clone(), end, show).await?;
     let pace = Arc::new(Pace::new(None));
     for number in 0..writers {
         let (client, writer, pace) = (client.clone(), load.writer(number), Arc::clone(&pace));
         filling.spawn(|lap| one_by_one(client, writer, events, pace, lap));
     }
-    filling.finish().await?;
-    Ok(())
+    Ok(filling.finish().await?.events)
 }

@@ -85,7 +85,8 @@ impl EventStore {
             let reason = "its settings are changed".to_owned();
             let why = Error::group(id, GroupProblem::Dropped { reason });
             slot.close(why).await;
-            list.replace(Slot::new(Arc::clone(before)));
+            let figures = Arc::clone(&slot.figures);
+            list.replace(Slot::counting(Arc::clone(before), figures));
             self.check_that_none_waits(id).await?;
         }
         let record = Arc::new(GroupRecord { group, begin });
@@ -97,7 +98,8 @@ impl EventStore {
         let why = Error::group(id, GroupProblem::Dropped { reason });
         slot.close(why).await;
         if let Some(list) = known.as_mut() {
-            list.replace(Slot::new(record));
+            let figures = Arc::clone(&slot.figures);
+            list.replace(Slot::counting(record, figures));
         }
         Ok(())
     }

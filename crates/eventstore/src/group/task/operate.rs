@@ -10,6 +10,7 @@ use icecore_core::{
     Consume, ConsumerId, ConsumerInfo, Error, GroupDelivery, GroupInfo, GroupProblem, GroupStatus,
     NackAction, Result, Revision, Settled,
 };
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
@@ -245,9 +246,11 @@ impl GroupTask {
         };
         // What is parked from now on is not meant.
         command.range = self.books.bounded(command.range);
+        // What is over and not written yet stands there still.
+        let over: HashSet<_> = self.machine.changes().resolved.iter().copied().collect();
         let parked = self.books.parked().iter();
         let meant = parked.filter(|(link, parked)| {
-            let is_meant = command.range.contains(Revision::new(**link));
+            let is_meant = command.range.contains(Revision::new(**link)) && !over.contains(link);
             is_meant && (command.act == ParkedAct::Discard || !parked.replaying)
         });
         let meant = meant.map(|(link, parked)| (*link, parked.waiting.clone(), parked.cursor));

@@ -250,3 +250,25 @@ async fn however_long_the_names_of_their_streams_all_can_be_given_up() {
     assert_eq!(given_up.unwrap(), PARKED_EVENTS);
     assert_eq!(parked().await, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_in_a_replay_cannot_be_given_up_before_that_is_written() {
+    let store = open().await;
+    let group = of_stream("s", "g");
+    put(&store, 1, &["s"]).await;
+    create(&store, &group, round_robin()).await;
+    let mut member = join(&store, &group, 10).await;
+    member.gets(&["s/0"]).await;
+    member.nack(NackAction::Park).await;
+    member.gets(&["-"]).await;
+    store.replay_parked(&group, ParkedRange::All).await.unwrap();
+    member.gets(&["s/0"]).await;
+    member.ack().await;
+    member.gets(&["-"]).await;
+    let first = ParkedRange::One(Revision::FIRST);
+    let gone = store.discard_parked(&group, first).await;
+    assert!(
+        matches!(gone, Err(Error::InvalidArgument { .. })),
+        "{gone:?}"
+    );
+}

@@ -174,6 +174,11 @@ impl AppendError {
         violation.filter(|violation| violation.kind != ViolationKind::StreamDeleted)
     }
 
+    /// Whether no other append would be taken either.
+    pub(crate) fn concerns_all(&self) -> bool {
+        matches!(self, Self::Store(Error::Unavailable { .. }))
+    }
+
     /// The status of a call that does nothing but this append.
     pub(crate) fn into_status(self) -> Status {
         let invalid = Code::InvalidArgument;

@@ -2,6 +2,9 @@
 //! several parts. They are handed to the writer in the order in which they are complete, and answered in
 //! that order, without waiting for each.
 //!
+//! An append that fails is answered and the call goes on, unless the store takes no appends at all: then the
+//! call ends, and clients connect anew and try again.
+//!
 //! A task of its own receives and submits, so a client that does not read its answers holds up nobody:
 //! when its answers fill their queue, its next appends are not received any more.
 
@@ -71,10 +74,10 @@ impl Pending {
     async fn answer(self) -> Result<BatchAppendResp, Status> {
         match self {
             Self::End(status) => Err(status),
-            Self::Failed(echo, error) => Ok(echo.into_answer(Err(error))),
+            Self::Failed(echo, error) => echo.into_answer(Err(error)),
             Self::Append(echo, outcome) => {
                 let outcome = outcome.await.unwrap_or(Err(AppendError::Timeout));
-                Ok(echo.into_answer(outcome))
+                echo.into_answer(outcome)
             }
         }
     }
@@ -89,17 +92,19 @@ struct Echo {
 }
 
 impl Echo {
-    fn into_answer(self, outcome: Result<Done, AppendError>) -> BatchAppendResp {
+    /// The answer, or why there are no more of them.
+    fn into_answer(self, outcome: Result<Done, AppendError>) -> Result<BatchAppendResp, Status> {
         let result = match outcome {
             Ok(done) => batch_append_resp::Result::Success(success(done)),
+            Err(error) if error.concerns_all() => return Err(error.into_status()),
             Err(error) => batch_append_resp::Result::Error(error.into_answer()),
         };
-        BatchAppendResp {
+        Ok(BatchAppendResp {
             correlation_id: self.correlation_id,
             stream_identifier: self.stream,
             result: Some(result),
             expected_stream_position: self.expected,
-        }
+        })
     }
 }
 
@@ -335,5 +340,29 @@ fn echoed(expected: ExpectedStreamPosition) -> Expected {
         ExpectedStreamPosition::NoStream(()) => Expected::NoStream(()),
         ExpectedStreamPosition::Any(()) => Expected::Any(()),
         ExpectedStreamPosition::StreamExists(()) => Expected::StreamExists(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic::Code;
+
+    async fn answered(error: Error) -> Result<BatchAppendResp, Status> {
+        let error = AppendError::from(error);
+        Pending::Failed(Echo::default(), error).answer().await
+    }
+
+    #[tokio::test]
+    async fn the_call_ends_when_no_append_is_taken() {
+        let full = answered(Error::unavailable("the disk is nearly full")).await;
+        let status = full.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(status.message().contains("the disk is nearly full"));
+        let one = answered(Error::invalid("id", "is none")).await.unwrap();
+        assert!(matches!(
+            one.result,
+            Some(batch_append_resp::Result::Error(_))
+        ));
     }
 }

@@ -1,0 +1,5 @@
+//! The examples, run as their users run them: the programs that cargo built beside these tests, against
+//! a server of their own. Their domains bring tests without a store, which run here too.
+
+mod bank;
+mod program;

@@ -2,4 +2,5 @@
 //! a server of their own. Their domains bring tests without a store, which run here too.
 
 mod bank;
+mod loans;
 mod program;

@@ -2,5 +2,6 @@
 //! a server of their own. Their domains bring tests without a store, which run here too.
 
 mod bank;
+mod catalog;
 mod loans;
 mod program;

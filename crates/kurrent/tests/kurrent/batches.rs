@@ -192,6 +192,36 @@ async fn a_batch_comes_in_parts_between_those_of_others() {
     assert_eq!(written(&first), (Some(2), Some(5)));
 }
 
+/// Tries each expectation on a stream in this state: `+` it is written, `w` wrong version, `d` deleted.
+async fn tried(before: Before) -> String {
+    let door = Door::open().await;
+    let mut call = Call::open(&door).await;
+    let mut found = String::new();
+    let expectations = [Any, NoStream, StreamExists, exact(1), exact(0)];
+    for (number, expected) in (0..).zip(expectations) {
+        let stream = format!("s-{number}");
+        door.bring(&stream, before).await;
+        let answer = call.ask(batch(number, &stream, expected, &[1])).await;
+        found.push(match &answer.result {
+            Some(Outcome::Success(_)) => '+',
+            Some(Outcome::Error(status)) if status.code() == rpc::Code::AlreadyExists => 'w',
+            Some(Outcome::Error(status)) if status.code() == rpc::Code::NotFound => 'd',
+            other => panic!("{other:?}"),
+        });
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_expectation_in_every_state() {
+    // Any, no stream, exists, the last revision, another one.
+    assert_eq!(tried(Before::Absent).await, "++www");
+    assert_eq!(tried(Before::OnlyMetadata).await, "+++ww");
+    assert_eq!(tried(Before::Living).await, "+w++w");
+    assert_eq!(tried(Before::SoftDeleted).await, "++d+w");
+    assert_eq!(tried(Before::Tombstoned).await, "ddddd");
+}
+
 #[tokio::test]
 async fn a_batch_that_fails_leaves_the_call_open() {
     use shared::wrong_expected_version::{

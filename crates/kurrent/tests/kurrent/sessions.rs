@@ -142,6 +142,42 @@ async fn a_session_is_written_as_a_whole_or_not_at_all() {
     assert_eq!(door.store.last_position(), last);
 }
 
+/// Tries each expectation on a stream in this state: `+` it is written, `w` a conflict, `d` deleted.
+async fn tried(before: Before) -> String {
+    let door = Door::open().await;
+    let mut found = String::new();
+    let expectations = [None, Some(-2), Some(-1), Some(-4), Some(1), Some(0)];
+    for (number, expected) in expectations.into_iter().enumerate() {
+        let stream = format!("s-{number}");
+        door.bring(&stream, before).await;
+        found.push(
+            match session(&door, [request(&stream, expected, &[1])]).await {
+                Ok(_) => '+',
+                Err(status) => {
+                    let details = rpc::Status::decode(status.details()).unwrap().details;
+                    let name = rpc::ErrorInfo::decode(&details[0].value[..]).unwrap();
+                    match name.reason.as_str() {
+                        "STREAMS_ERROR_STREAM_REVISION_CONFLICT" => 'w',
+                        "STREAMS_ERROR_STREAM_TOMBSTONED" => 'd',
+                        other => panic!("{other}"),
+                    }
+                }
+            },
+        );
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_expectation_in_every_state() {
+    // None, any, no stream, exists, the last revision, another one: as in appends.
+    assert_eq!(tried(Before::Absent).await, "+++www");
+    assert_eq!(tried(Before::OnlyMetadata).await, "++++ww");
+    assert_eq!(tried(Before::Living).await, "++w++w");
+    assert_eq!(tried(Before::SoftDeleted).await, "+++d+w");
+    assert_eq!(tried(Before::Tombstoned).await, "dddddd");
+}
+
 #[tokio::test]
 async fn a_session_without_requests_is_refused() {
     let door = Door::open().await;

@@ -5,7 +5,9 @@
 //! ```text
 //! $persistentsubscription-KEY-checkpoint
 //!   $SubscriptionCheckpoint   data "REVISION" or "C:POSITION/P:POSITION", as KurrentDB writes it;
-//!                             metadata {"seen": PLACE, "unfinished": {PLACE: TRIES}}
+//!                             metadata {"seen": PLACE, "unfinished": {PLACE: TRIES},
+//!                             "history": {"store": ID, "position", "leaf": HEX}?}: with one that is not
+//!                             this store's the group does not wake (`books/history.rs`)
 //! $persistentsubscription-KEY-parked
 //!   $>              REVISION@STREAM is parked; metadata as KurrentDB writes it:
 //!                   {"added", "reason", "subscriptionEventNumber": PLACE, "waitingStream"?}
@@ -16,8 +18,10 @@
 //! ```
 
 mod checkpoint;
+mod history;
 mod store;
 
+pub(super) use history::History;
 pub(super) use store::BooksAppend;
 
 use super::arrival::{Cursor, link_target};
@@ -54,6 +58,8 @@ pub(super) struct Books {
     /// Streams that go on behind a parked event.
     lanes: BTreeMap<StreamName, LaneMark>,
     truncated_before: u64,
+    /// What the checkpoint says of the store that it belongs to.
+    history: Option<History>,
 }
 
 /// An event that is parked.
@@ -105,7 +111,18 @@ impl Books {
             parked: BTreeMap::new(),
             lanes: BTreeMap::new(),
             truncated_before: 0,
+            history: None,
         }
+    }
+
+    /// To which history the checkpoint belongs, if it says so.
+    pub(super) fn history(&self) -> Option<&History> {
+        self.history.as_ref()
+    }
+
+    /// From now on checkpoints belong to this history.
+    pub(super) fn set_history(&mut self, history: Option<History>) {
+        self.history = history;
     }
 
     /// What is parked, by its revision in the parked stream.
@@ -253,7 +270,10 @@ impl Books {
         parked.extend(parks.iter().map(|park| link_event(next_id(), park, now)));
         let checkpoint = entry.checkpoint.as_ref();
         let checkpoint = checkpoint.map(|checkpoint| {
-            let (data, metadata) = checkpoint::encode(&self.group, checkpoint);
+            let (data, mut metadata) = checkpoint::encode(&self.group, checkpoint);
+            if let Some(history) = &self.history {
+                metadata["history"] = history.encode();
+            }
             own_event(next_id(), CHECKPOINT, &data, metadata.to_string().into())
         });
         EntryEvents {

@@ -1,6 +1,7 @@
 //! What groups there are, as the last event of `$persistentSubscriptionConfig`, in the shape of
 //! KurrentDB's: all of them in one object, with its names where it has them.
 
+use super::books::History;
 use bytes::Bytes;
 use icecore_core::{
     Category, ConsumerStrategy, Error, Filter, Group, GroupId, GroupName, GroupSettings,
@@ -20,13 +21,25 @@ pub(super) struct GroupRecord {
     pub(super) begin: u64,
 }
 
+/// What groups there are, and in which history of events their places lie, if that is said. Groups of
+/// another store are none of this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct List {
+    pub(super) records: Vec<GroupRecord>,
+    pub(super) history: Option<History>,
+}
+
 /// The event's data.
 pub(super) fn encode<'a>(
     groups: impl IntoIterator<Item = &'a GroupRecord>,
+    history: Option<&History>,
     now: Timestamp,
 ) -> Bytes {
     let entries: Vec<_> = groups.into_iter().map(entry).collect();
-    let config = json!({"version": "2", "updated": now.to_string(), "entries": entries});
+    let mut config = json!({"version": "2", "updated": now.to_string(), "entries": entries});
+    if let Some(history) = history {
+        config["history"] = history.encode();
+    }
     config.to_string().into()
 }
 
@@ -35,11 +48,14 @@ pub(super) fn encode<'a>(
 /// # Errors
 ///
 /// `Corrupted`, when it is something else.
-pub(super) fn decode(data: &[u8]) -> Result<Vec<GroupRecord>> {
+pub(super) fn decode(data: &[u8]) -> Result<List> {
     let config: Value = serde_json::from_slice(data)
         .map_err(|error| Error::corrupted(format!("the list of groups is no JSON: {error}")))?;
     let entries = config["entries"].as_array().into_iter().flatten();
-    entries.map(record).collect()
+    Ok(List {
+        records: entries.map(record).collect::<Result<_>>()?,
+        history: History::read(&config["history"]),
+    })
 }
 
 fn entry(record: &GroupRecord) -> Value {
@@ -232,8 +248,8 @@ mod tests {
         ends.group.settings.start = GroupStart::End;
         ends.group.filter.stream = Some(NameMatch::AnyOf(vec!["a".into(), "b".into()]));
         let groups = [of_stream, of_all, ends];
-        let data = encode(&groups, Timestamp::from_nanos(0));
-        assert_eq!(decode(&data).unwrap(), groups);
+        let data = encode(&groups, None, Timestamp::from_nanos(0));
+        assert_eq!(decode(&data).unwrap().records, groups);
         assert!(matches!(decode(b"x"), Err(Error::Corrupted { .. })));
         assert!(decode(br#"{"entries":[{"group":"g"}]}"#).is_err());
     }

@@ -48,7 +48,8 @@ impl EventStore {
     /// # Errors
     ///
     /// `InvalidArgument` that names the field; `Group` with `NotFound`; `Exhausted` for
-    /// `max_subscriber_count`; `Unavailable`. The deliveries end with `Group` (`Dropped`, or `NotFound`
+    /// `max_subscriber_count`; `WrongStore`, when its checkpoint came from another store by an import: delete
+    /// the group and create it anew; `Unavailable`. The deliveries end with `Group` (`Dropped`, or `NotFound`
     /// when it is deleted) or `Unavailable`.
     pub async fn consume(&self, consume: Consume) -> Result<(GroupConsumer, GroupDeliveries)> {
         consume.check()?;
@@ -89,6 +90,13 @@ impl EventStore {
         let id = &slot.record.group.id;
         let (books, checkpoint) = self.read_books(id).await?;
         let checkpoint = checkpoint.unwrap_or_default();
+        let trouble = match books.history() {
+            Some(history) if !self.is_own(history).await? => Some(format!(
+                "its checkpoint is of store {}: delete the group and create it anew",
+                history.store_id()
+            )),
+            _ => None,
+        };
         let resting = books.parked().values().filter(|parked| !parked.replaying);
         let waiting = books.waiting().filter(|lane| lane.head.is_some());
         Ok(GroupInfo {
@@ -106,7 +114,7 @@ impl EventStore {
             in_flight_count: 0,
             parked_count: resting.count() as u64,
             waiting_streams: waiting.count() as u64,
-            trouble: None,
+            trouble,
         })
     }
 
@@ -164,7 +172,14 @@ impl EventStore {
                 .read_stream(&stream, last, Direction::Backwards, PageLimit::events(1))
                 .await?;
             if let Some(event) = page.events.first() {
-                records = decode(&event.data)?;
+                let found = decode(&event.data)?;
+                match found.history {
+                    Some(of) if !self.is_own(&of).await? => {
+                        let of = of.store_id();
+                        tracing::warn!(%of, "the list of groups is of another store, and left out");
+                    }
+                    _ => records = found.records,
+                }
             }
         }
         let groups = records.into_iter().map(|record| {
@@ -186,7 +201,9 @@ impl EventStore {
     ) -> Result<()> {
         let last = known.as_ref().and_then(|known| known.last);
         let stream = GroupId::config_stream();
-        let data = encode(records.iter().map(|record| &**record), self.now());
+        let history = self.history().await;
+        let groups = records.iter().map(|record| &**record);
+        let data = encode(groups, history.as_ref(), self.now());
         let expected = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
         let mut append = AppendBuilder::default();
         let config = append.stream(stream.clone(), expected)?;

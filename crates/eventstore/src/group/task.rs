@@ -84,12 +84,19 @@ struct GroupTask {
 
 impl EventStore {
     /// Wakes a group.
+    ///
+    /// # Errors
+    ///
+    /// `WrongStore`, when its checkpoint came from another store; what the storage says.
     pub(super) async fn wake(
         &self,
         record: Arc<GroupRecord>,
         figures: Arc<Figures>,
     ) -> Result<Awake> {
-        let (books, checkpoint) = self.read_books(&record.group.id).await?;
+        let (mut books, checkpoint) = self.read_books(&record.group.id).await?;
+        self.check_history(&record.group.id, books.history())
+            .await?;
+        books.set_history(self.history().await);
         let checkpointed = checkpoint.as_ref().and_then(|checkpoint| checkpoint.done);
         let checkpoint = checkpoint.unwrap_or_else(|| Checkpoint {
             done: record.begin.checked_sub(1),

@@ -1,9 +1,11 @@
 //! Groups of persistent subscriptions: who gets what and when (`delivery.rs`), strict order
 //! (`order.rs`), what is parked (`parked.rs`), groups themselves (`settings.rs`), appends that finish
-//! deliveries (`finishing.rs`), what goes wrong around them (`trouble.rs`).
+//! deliveries (`finishing.rs`), what goes wrong around them (`trouble.rs`), books of another
+//! store (`histories.rs`).
 
 mod delivery;
 mod finishing;
+mod histories;
 mod order;
 mod parked;
 mod settings;

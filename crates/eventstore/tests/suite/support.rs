@@ -245,8 +245,12 @@ pub(crate) struct FaultyStorage {
 
 impl FaultyStorage {
     pub(crate) fn new() -> Arc<Self> {
+        Self::with_id(7)
+    }
+
+    pub(crate) fn with_id(store_id: u128) -> Arc<Self> {
         Arc::new(Self {
-            memory: MemoryStorage::new(StoreId::new(Uuid::from_u128(7))),
+            memory: MemoryStorage::new(StoreId::new(Uuid::from_u128(store_id))),
             gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
             newest: Semaphore::new(1),
             faults: Mutex::default(),

@@ -1,5 +1,6 @@
 //! A checkpoint as an event: KurrentDB's text as data, and in the metadata what it has no place for.
 
+use super::History;
 use crate::group::progress::Checkpoint;
 use icecore_core::{Error, GroupId, RecordedEvent, Result};
 use serde_json::{Map, Value, json};
@@ -17,6 +18,12 @@ pub(super) fn encode(group: &GroupId, checkpoint: &Checkpoint) -> (Value, Value)
         .collect();
     let metadata = json!({"seen": checkpoint.seen, "unfinished": unfinished});
     (data.into(), metadata)
+}
+
+/// To which history a checkpoint belongs, if it says so.
+pub(super) fn history(event: &RecordedEvent) -> Option<History> {
+    let metadata: Value = serde_json::from_slice(&event.metadata).ok()?;
+    History::read(&metadata["history"])
 }
 
 /// Reads a checkpoint.

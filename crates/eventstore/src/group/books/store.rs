@@ -8,8 +8,8 @@ use crate::store::EventStore;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use icecore_core::{
-    Append, AppendBuilder, Direction, Error, ExpectedRevision, GroupId, Read, Result, Revision,
-    StreamName, StreamState,
+    Append, AppendBuilder, Direction, Error, ExpectedRevision, GroupId, Read, RecordedEvent,
+    Result, Revision, StreamName, StreamState,
 };
 use serde_json::json;
 
@@ -23,7 +23,9 @@ impl EventStore {
         let checkpoint_last = self.last_of(&checkpoint_stream).await?;
         let parked_last = self.last_of(&parked_stream).await?;
         let mut books = Books::new(group.clone(), checkpoint_last, parked_last);
-        let checkpoint = self.read_last_checkpoint(&checkpoint_stream).await?;
+        let last = self.read_last_checkpoint(&checkpoint_stream).await?;
+        books.set_history(last.as_ref().and_then(checkpoint::history));
+        let checkpoint = last.as_ref().map(checkpoint::read).transpose()?;
         let parked = self.record(&parked_stream).await?;
         let before = parked.metadata.truncate_before;
         books.truncated_before = before.map_or(0, Revision::get);
@@ -34,7 +36,7 @@ impl EventStore {
         Ok((books, checkpoint))
     }
 
-    async fn read_last_checkpoint(&self, stream: &StreamName) -> Result<Option<Checkpoint>> {
+    async fn read_last_checkpoint(&self, stream: &StreamName) -> Result<Option<RecordedEvent>> {
         let read = Read {
             direction: Direction::Backwards,
             limit: Some(1),
@@ -44,9 +46,8 @@ impl EventStore {
         let Some(batch) = next_unless_absent(&mut read).await? else {
             return Ok(None);
         };
-        let last = batch.events.first();
-        let last = last.filter(|event| event.event_type.as_str() == CHECKPOINT);
-        last.map(checkpoint::read).transpose()
+        let last = batch.events.into_iter().next();
+        Ok(last.filter(|event| event.event_type.as_str() == CHECKPOINT))
     }
 
     async fn last_of(&self, stream: &StreamName) -> Result<Option<Revision>> {

@@ -13,6 +13,7 @@ mod bench;
 #[cfg(test)]
 mod deployment;
 mod readme;
+mod suite;
 mod tidy;
 mod torture;
 mod workspace;
@@ -59,6 +60,11 @@ enum Verb {
         #[command(flatten)]
         binary: Binary,
     },
+    /// Run the tests that need a server of somebody else's
+    Suite {
+        #[arg(value_enum)]
+        suite: suite::Suite,
+    },
     /// Run the README's commands with the release binary
     Readme {
         #[command(flatten)]
@@ -84,6 +90,7 @@ fn main() -> Result<ExitCode> {
             binary.try_out(async |binary| torture.run(&Icecore::new(binary)).await)
         }
         Verb::Bench { bench, binary } => binary.try_out(async |binary| bench.run(binary).await),
+        Verb::Suite { suite } => suite.run(),
         Verb::Readme { binary } => binary.try_out(readme::run),
     }
 }

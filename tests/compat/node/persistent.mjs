@@ -117,6 +117,16 @@ const cases = {
     await leave(other);
   },
 
+  async whoeverStopsLeaves(client) {
+    const { stream, group, written } = await begin(client, 2);
+    const stopping = join(client, stream, group);
+    const stop = async () => {
+      for await (const event of stopping) await stopping.nack("stop", "enough", event);
+    };
+    await assert.rejects(stop(), db.PersistentSubscriptionDroppedError);
+    assert.deepEqual(ids(await consume(client, stream, group, 2)), written);
+  },
+
   async allStreamsAreConsumedThroughAFilter(client) {
     const [group, type] = [newName("group"), newName("T")];
     const written = await put(client, newName(), 2, { type });

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import time
+import traceback
 import uuid
 
 PACKAGE = os.environ["CLIENT"]
@@ -87,6 +88,11 @@ def restart_server():
 def run(cases):
     client = connect()
     for case in cases:
-        case(client)
+        try:
+            case(client)
+        except BaseException:
+            # What a client has open would keep the program alive.
+            traceback.print_exc()
+            os._exit(1)
         print(f"{PACKAGE}: {case.__name__}: ok", flush=True)
     client.close()

@@ -142,6 +142,19 @@ def consumers_share_and_give_back(client):
     other.stop()
 
 
+def whoever_stops_leaves(client):
+    """What a consumer had that stops goes to another."""
+    stream = new_name()
+    written = put(client, stream, 2)
+    group = Group(client, stream)
+    subscription = group.read()
+    take(subscription, 1, lambda subscription, event: subscription.nack(event, "stop"))
+    raises(exceptions.GrpcError, list, subscription)
+    other = group.read()
+    assert ids(take(other, 2)) == written
+    other.stop()
+
+
 def all_streams_are_consumed_through_a_filter(client):
     one, two, event_type = new_name(), new_name(), "T" + uuid.uuid4().hex
     first = put(client, one, 2, type=event_type)
@@ -201,6 +214,7 @@ run(
         refused_events_are_tried_again_skipped_or_parked_and_replayed,
         whoever_fails_too_often_is_parked,
         consumers_share_and_give_back,
+        whoever_stops_leaves,
         all_streams_are_consumed_through_a_filter,
         a_category_is_consumed_by_its_links,
         what_is_acknowledged_stays_so_over_a_restart,

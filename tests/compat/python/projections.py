@@ -66,6 +66,23 @@ def streams_of_links(client):
     subscription.stop()
 
 
+def indexes(client):
+    """The newer client reads them by names of their own."""
+    unique = uuid.uuid4().hex
+    start = client.get_commit_position()
+    one = put(client, f"{unique}-1", 2, type=unique)
+    put(client, new_name(), 1)
+    two = put(client, f"{unique}-2", 1)
+    assert ids(client.read_index(f"ce-{unique}")) == one + two
+    assert ids(client.read_index(f"et-{unique}")) == one
+    assert ids(client.read_index("all", commit_position=start, limit=3))[1:] == one
+    subscription = client.subscribe_to_index(f"ce-{unique}")
+    assert ids(next(subscription) for _ in range(3)) == one + two
+    live = put(client, f"{unique}-2", 1)
+    assert [next(subscription).id] == live
+    subscription.stop()
+
+
 def the_first_event_of_each_stream(client):
     one, two = new_name(), new_name()
     first, second = put(client, one, 2), put(client, two, 2)
@@ -136,12 +153,13 @@ def nothing_is_computed(client):
     client.delete_projection(name)
 
 
-run(
-    [
-        streams_of_links,
-        the_first_event_of_each_stream,
-        lists_of_projections,
-        nothing_is_computed,
-        books_are_kept,
-    ]
-)
+CASES = [
+    streams_of_links,
+    the_first_event_of_each_stream,
+    lists_of_projections,
+    nothing_is_computed,
+    books_are_kept,
+]
+if IS_NEW:
+    CASES += [indexes]
+run(CASES)

@@ -14,7 +14,7 @@ use crate::proto::event_store::client::persistent_subscriptions::{ReadReq, ReadR
 use futures::StreamExt;
 use futures::stream::{self, BoxStream, try_unfold};
 use icecore_core::limits::GROUP_CONSUMER_BUFFER_MAX;
-use icecore_core::{Consume, Error, GroupId, NackAction, Settled, beginning};
+use icecore_core::{Consume, Error, GroupId, GroupProblem, NackAction, Settled, beginning};
 use icecore_eventstore::{EventStore, GroupConsumer, GroupDeliveries};
 use read_req::nack::Action;
 use read_req::options::uuid_option;
@@ -63,7 +63,7 @@ pub(super) async fn answers(
     let joined = store.consume(consume).await;
     let (consumer, deliveries) = joined.map_err(|error| failure(&id, error))?;
     let (over, end) = oneshot::channel();
-    tokio::spawn(hear(messages, consumer, over));
+    tokio::spawn(hear(messages, consumer, stopped(&id), over));
     let confirmation = answer::confirmation(&id);
     let consuming = Consuming {
         id,
@@ -115,16 +115,31 @@ impl Consuming {
             delivery = self.deliveries.next() => match delivery {
                 Some(Ok(delivery)) => Ok(Some(answer::event(delivery, self.ids))),
                 Some(Err(error)) => Err(failure(&self.id, error)),
-                None => Ok(None),
+                // The client has left, and its last word says how.
+                None => (&mut self.end).await.unwrap_or(Ok(())).map(|()| None),
             },
         }
     }
+}
+
+/// How the call of a consumer ends that wants to stop. An end without an error would take a program with
+/// the Rust clients down: they expect none while they wait for events.
+fn stopped(id: &GroupId) -> Status {
+    let reason = "the consumer stopped".to_owned();
+    failure(id, Error::group(id, GroupProblem::Dropped { reason }))
+}
+
+/// The last word of a client that leaves.
+enum Said {
+    All,
+    Stop,
 }
 
 /// Hears what the client answers until it is done, or nobody takes events any more.
 async fn hear(
     mut messages: Streaming<ReadReq>,
     consumer: GroupConsumer,
+    stopped: Status,
     mut over: oneshot::Sender<Result<(), Status>>,
 ) {
     let end = tokio::select! {
@@ -134,12 +149,19 @@ async fn hear(
     if end.is_ok() {
         consumer.leave().await;
     }
+    let end = end.and_then(|said| match said {
+        Said::All => Ok(()),
+        Said::Stop => Err(stopped),
+    });
     // Who has gone meanwhile needs not know.
     let _ = over.send(end);
 }
 
 /// Passes answers on until the client has no more, or wants to stop.
-async fn settle(messages: &mut Streaming<ReadReq>, consumer: &GroupConsumer) -> Result<(), Status> {
+async fn settle(
+    messages: &mut Streaming<ReadReq>,
+    consumer: &GroupConsumer,
+) -> Result<Said, Status> {
     while let Some(message) = messages.message().await? {
         let (ids, settled) = match message.content {
             Some(read_req::Content::Ack(ack)) => (ack.ids, Settled::Ack),
@@ -149,7 +171,7 @@ async fn settle(messages: &mut Streaming<ReadReq>, consumer: &GroupConsumer) -> 
                     Action::Park => NackAction::Park,
                     Action::Skip => NackAction::Skip,
                     // The consumer leaves, and what it has goes to others.
-                    Action::Stop => return Ok(()),
+                    Action::Stop => return Ok(Said::Stop),
                 };
                 let reason = nack.reason;
                 (nack.ids, Settled::Nack { action, reason })
@@ -165,7 +187,7 @@ async fn settle(messages: &mut Streaming<ReadReq>, consumer: &GroupConsumer) -> 
             return Err(status(error));
         }
     }
-    Ok(())
+    Ok(Said::All)
 }
 
 fn event_ids(ids: &[shared::Uuid]) -> Result<Vec<Uuid>, Status> {

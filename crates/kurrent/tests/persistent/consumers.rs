@@ -159,7 +159,9 @@ async fn who_wants_to_stop_is_done_and_others_get_the_event() {
     let mut first = door.join(Some("s"), "g").await.unwrap();
     first.gets(&["s/0"]).await;
     first.nack(1, Action::Stop).await;
-    assert!(first.end().await.is_none());
+    let end = first.end().await.unwrap();
+    let trailers = [("exception", "persistent-subscription-dropped")];
+    check_status(&end, Code::Cancelled, &trailers);
     let mut second = door.join(Some("s"), "g").await.unwrap();
     second.gets(&["s/0"]).await;
 }

@@ -19,6 +19,7 @@ pub(super) async fn check(client: &Client) -> Result<()> {
     each_answer(client).await?;
     whoever_fails_too_often_is_parked(client).await?;
     consumers_share_and_give_back(client).await?;
+    whoever_stops_leaves(client).await?;
     a_category_is_consumed_by_its_links(client).await?;
     what_is_acknowledged_stays_so_over_a_restart(client).await?;
     done("persistent subscriptions");
@@ -228,6 +229,25 @@ async fn consumers_share_and_give_back(client: &Client) -> Result<()> {
     taken.sort();
     taken.dedup();
     ensure!(taken == in_stream(&stream, 1..10), "{taken:?}");
+    Ok(())
+}
+
+/// A consumer that stops is told so, and what it had goes to another.
+async fn whoever_stops_leaves(client: &Client) -> Result<()> {
+    let stream = stream_of(client, 2).await?;
+    let group = create(client, &stream, &from_start()).await?;
+    let mut subscription = join(client, &stream, &group).await?;
+    let (event, _) = next(&mut subscription).await?;
+    nack(&mut subscription, &event, NakAction::Stop).await?;
+    let mut end = subscription.next().await;
+    // The second event may be under way.
+    while let Ok(event) = end {
+        ensure!(event.get_original_event().revision == 1);
+        end = subscription.next().await;
+    }
+    ensure!(matches!(end, Err(Error::IllegalStateError(_))), "{end:?}");
+    let mut other = join(client, &stream, &group).await?;
+    ensure!(take(&mut other, 2).await? == in_stream(&stream, 0..2));
     Ok(())
 }
 

@@ -81,7 +81,8 @@ impl AppendParts {
     /// Adds what one message holds.
     pub(crate) fn add(&mut self, part: proto::AppendRequest) -> Result<()> {
         if part.finish.is_some() {
-            let reason = "goes with an append that is one message of its own";
+            let reason =
+                "does not go into a session, nor into an append of several messages: call Append";
             return Err(Error::invalid("finish", reason));
         }
         self.add_streams(part.streams)?;

@@ -18,7 +18,7 @@ use super::progress::Checkpoint;
 use super::source::{Behind, Found, Source};
 use crate::store::EventStore;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
+use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use icecore_core::{ConsumerId, Error, Result};
 use operate::Outlet;
@@ -66,7 +66,13 @@ struct GroupTask {
     /// What the checkpoint says, or would say if there were one, and since when.
     written: Checkpoint,
     written_at: Duration,
-    writing: Option<BoxFuture<'static, Written>>,
+    /// What is being written, in the order in which it is handed to the writer: one write of the books, or
+    /// several appends that finish deliveries.
+    writing: FuturesOrdered<BoxFuture<'static, Written>>,
+    /// Whether those write nothing but checkpoints, so that others may join them.
+    joinable: bool,
+    /// Told when the last of them is handed over.
+    handed_over: Option<oneshot::Receiver<()>>,
     /// A write that the store did not take, to be tried again. Until then nothing else is written.
     put_off: Option<PutOff>,
     lane_reads: FuturesUnordered<BoxFuture<'static, (BacklogRead, Result<Behind>)>>,
@@ -74,6 +80,8 @@ struct GroupTask {
     replays: VecDeque<u64>,
     loading: Option<BoxFuture<'static, (u64, Result<Option<Arrival>>)>>,
     finishes: VecDeque<FinishCommand>,
+    /// Those that have to be decided anew, once nothing is being written.
+    again: VecDeque<FinishCommand>,
     parked_commands: VecDeque<ParkedCommand>,
     /// Who wants to know when what has changed is written.
     waiting: Vec<(oneshot::Sender<Result<u64>>, u64)>,
@@ -134,12 +142,15 @@ impl EventStore {
             checkpointed,
             written: checkpoint,
             written_at: Duration::ZERO,
-            writing: None,
+            writing: FuturesOrdered::new(),
+            joinable: false,
+            handed_over: None,
             put_off: None,
             lane_reads: FuturesUnordered::new(),
             replays,
             loading: None,
             finishes: VecDeque::new(),
+            again: VecDeque::new(),
             parked_commands: VecDeque::new(),
             waiting: Vec::new(),
             measured: 0,
@@ -195,7 +206,6 @@ impl GroupTask {
                 Happened::Asked(command) => self.asked(command),
                 Happened::Left(consumer) => self.leaves(consumer),
                 Happened::Wrote(written) => {
-                    self.writing = None;
                     self.wrote(written)?;
                 }
                 Happened::ReadLane(read, found) => {
@@ -321,7 +331,7 @@ impl GroupTask {
         tokio::select! {
             Some(consumer) = self.leaves.recv() => Happened::Left(consumer),
             command = self.commands.recv(), if self.ending.is_none() => Happened::Asked(command),
-            written = done(&mut self.writing) => Happened::Wrote(written),
+            Some(written) = self.writing.next() => Happened::Wrote(written),
             Some((read, found)) = self.lane_reads.next() => Happened::ReadLane(read, found),
             (link, loaded) = done(&mut self.loading) => Happened::Loaded(link, loaded),
             filled = self.source.fill(), if wants_more => Happened::Filled(filled),
@@ -352,9 +362,10 @@ impl GroupTask {
     fn is_over(&self) -> bool {
         let is_idle = self.outlets.is_empty() && self.commands.is_empty();
         (is_idle || self.ending.is_some())
-            && self.writing.is_none()
+            && self.writing.is_empty()
             && self.put_off.is_none()
             && self.finishes.is_empty()
+            && self.again.is_empty()
             && self.parked_commands.is_empty()
             && !self.has_to_write()
     }
@@ -372,7 +383,7 @@ impl GroupTask {
         for command in self.parked_commands.drain(..) {
             drop(command.reply.send(Err(why.clone())));
         }
-        for command in self.finishes.drain(..) {
+        for command in self.again.drain(..).chain(self.finishes.drain(..)) {
             drop(command.reply.send(Err(why.clone())));
         }
     }

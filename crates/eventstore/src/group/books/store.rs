@@ -77,8 +77,8 @@ pub(in crate::group) struct BooksAppend {
 }
 
 impl Books {
-    /// The append that writes these events, together with another append. `None`, when there is
-    /// nothing to write.
+    /// The append that writes these events, together with another append, behind so many checkpoints that
+    /// are on their way. `None`, when there is nothing to write.
     ///
     /// # Errors
     ///
@@ -89,11 +89,15 @@ impl Books {
         events: &EntryEvents,
         next_id: impl FnOnce() -> uuid::Uuid,
         with: Option<&Append>,
+        ahead: u64,
     ) -> Result<Option<BooksAppend>> {
         let mut append = AppendBuilder::default();
         let mut own_streams = 0;
         if let Some(event) = &events.checkpoint {
-            let expected = exactly(self.checkpoint_last);
+            let last = (0..ahead).fold(self.checkpoint_last, |last, _| {
+                Some(last.map_or(Revision::FIRST, Revision::next))
+            });
+            let expected = exactly(last);
             let stream = append.stream(self.group.checkpoint_stream(), expected)?;
             append.event(stream, event.clone(), None)?;
             own_streams += 1;

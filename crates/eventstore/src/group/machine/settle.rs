@@ -161,7 +161,9 @@ impl Machine {
         if numbers.is_empty() || !numbers.iter().all(has) {
             return None;
         }
-        let (mut places, mut resolved, mut lanes) = (Vec::new(), Vec::new(), BTreeMap::new());
+        // What others are about to finish stands in the books before this.
+        let mut places = self.places_finishing();
+        let (mut resolved, mut lanes) = (Vec::new(), BTreeMap::new());
         for number in &numbers {
             let flight = self.flights.get_mut(number)?;
             flight.finishing = true;
@@ -186,6 +188,24 @@ impl Machine {
             resolved,
             lanes,
         })
+    }
+
+    /// Whether these deliveries are of events that the group reads, so that finishing them writes nothing
+    /// but a checkpoint.
+    pub(in crate::group) fn are_read(&self, deliveries: &[DeliveryNumber]) -> bool {
+        let entries = deliveries
+            .iter()
+            .filter_map(|number| self.flights.get(&number.0));
+        let mut pending = entries.filter_map(|flight| self.pending.get(&flight.entry));
+        pending.all(|pending| pending.origin == Origin::Source)
+    }
+
+    /// Where what stands that appends are about to finish.
+    fn places_finishing(&self) -> Vec<u64> {
+        let finishing = self.flights.values().filter(|flight| flight.finishing);
+        let pending = finishing.filter_map(|flight| self.pending.get(&flight.entry));
+        let read = pending.filter(|pending| pending.origin == Origin::Source);
+        read.map(|pending| pending.arrival.cursor.place).collect()
     }
 
     /// The append of [`Self::begin_finishing`] was written, or it was not.

@@ -8,12 +8,15 @@ use crate::group::machine::Changes;
 use crate::room::Room;
 use crate::store::EventStore;
 use futures::FutureExt;
-use icecore_core::{Append, Appended, Error, GroupProblem, Result};
+use icecore_core::{Append, Appended, Error, Finish, GroupProblem, Result};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Events that a filter has left out before that alone is worth a checkpoint.
 const PASSED_MAX: u64 = 65_536;
+
+/// Appends that finish deliveries on their way at a time.
+const FINISHES_MAX: usize = 64;
 
 /// How soon a write is tried again that the store did not take; each time it takes twice as long ...
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -43,13 +46,23 @@ pub(super) struct PutOff {
 /// An append that finishes deliveries, on its way.
 struct Finished {
     deliveries: Vec<u64>,
+    /// As it was asked for, in case that it has to be decided anew.
+    finish: Finish,
+    append: Append,
     reply: oneshot::Sender<Result<Appended>>,
+    /// Others were on their way before it, and it relies on them.
+    relies: bool,
 }
 
 impl GroupTask {
     /// Begins the next write, if there is something to write and nothing is being written.
     pub(super) fn begin_writing(&mut self) -> Result<()> {
-        while self.writing.is_none() {
+        while self.writing.is_empty() || self.may_join() {
+            if self.writing.is_empty() {
+                while let Some(command) = self.again.pop_back() {
+                    self.finishes.push_front(command);
+                }
+            }
             if let Some(put_off) = &self.put_off {
                 let is_due = put_off.at <= self.now() || self.ends();
                 if !is_due {
@@ -66,6 +79,18 @@ impl GroupTask {
             }
         }
         Ok(())
+    }
+
+    /// Whether the next append that finishes deliveries may be handed over behind those that are on their
+    /// way. Its checkpoint says that theirs are done, and is expected behind theirs: when one of them is
+    /// refused, it is refused as well and decided anew.
+    fn may_join(&self) -> bool {
+        let next = self.finishes.front();
+        self.joinable
+            && self.again.is_empty()
+            && self.writing.len() < FINISHES_MAX
+            && next.is_some_and(|next| self.machine.are_read(&next.finish.deliveries))
+            && !self.must_write()
     }
 
     /// Whether the group falls asleep once everything is written.
@@ -90,7 +115,7 @@ impl GroupTask {
 
     /// When the books are to be written, if they would say something new.
     pub(super) fn due_at(&self) -> Option<Duration> {
-        if self.writing.is_some() {
+        if !self.writing.is_empty() {
             return None;
         }
         if let Some(put_off) = &self.put_off {
@@ -121,7 +146,7 @@ impl GroupTask {
         };
         let events = self.events(&entry);
         let next_id = || self.store.next_id();
-        match self.books.append(&events, next_id, None)? {
+        match self.books.append(&events, next_id, None, 0)? {
             Some(append) => self.begin(entry, events, append, None, Room::default()),
             None => self.tell_waiting(),
         }
@@ -135,7 +160,7 @@ impl GroupTask {
         };
         let (entry, events) = (put_off.entry.clone(), put_off.events.clone());
         let next_id = || self.store.next_id();
-        if let Some(append) = self.books.append(&events, next_id, None)? {
+        if let Some(append) = self.books.append(&events, next_id, None, 0)? {
             self.begin(entry, events, append, None, Room::default());
         }
         Ok(())
@@ -216,10 +241,20 @@ impl GroupTask {
         let events = self.events(&entry);
         let deliveries = finishing.deliveries;
         let next_id = || self.store.next_id();
-        match self.books.append(&events, next_id, Some(&append)) {
-            Ok(Some(append)) => {
-                let finished = Finished { deliveries, reply };
-                self.begin(entry, events, append, Some(finished), room);
+        let ahead = self.writing.len();
+        let with_books = self
+            .books
+            .append(&events, next_id, Some(&append), ahead as u64);
+        match with_books {
+            Ok(Some(with_books)) => {
+                let finished = Finished {
+                    deliveries,
+                    finish,
+                    append,
+                    reply,
+                    relies: ahead > 0,
+                };
+                self.begin(entry, events, with_books, Some(finished), room);
             }
             Ok(None) => {}
             // Only the append can be wrong.
@@ -243,13 +278,16 @@ impl GroupTask {
         finish: Option<Finished>,
         room: Room,
     ) {
+        self.joinable = finish.is_some() && entry.changes.is_empty();
         let store = self.store.clone();
+        let before = self.handed_over.take();
+        let (handed_over, next) = oneshot::channel();
         let writing = async move {
-            let BooksAppend {
-                append,
-                own_streams,
-            } = append;
-            let outcome = store.append_behind(append, own_streams, room).await;
+            if let Some(before) = before {
+                // It is told by being dropped.
+                let _ = before.await;
+            }
+            let outcome = store.append_behind(append, room, handed_over).await;
             Written {
                 entry,
                 events,
@@ -257,7 +295,8 @@ impl GroupTask {
                 finish,
             }
         };
-        self.writing = Some(writing.boxed());
+        self.handed_over = Some(next);
+        self.writing.push_back(writing.boxed());
     }
 
     /// A write has ended.
@@ -279,6 +318,10 @@ impl GroupTask {
             };
             self.machine.end_finishing(&finish.deliveries, false, now);
             let goes_on = says_nothing_of_books(error, &self.books);
+            if !goes_on && finish.relies && matches!(error, Error::Refused(_)) {
+                self.again.push_back(finish.asked_again());
+                return Ok(());
+            }
             let result = if goes_on { Ok(()) } else { Err(error.clone()) };
             let _ = finish.reply.send(outcome);
             return result;
@@ -295,9 +338,9 @@ impl GroupTask {
             self.written = checkpoint;
         }
         self.replays.extend(entry.replays);
-        if let Some(Finished { deliveries, reply }) = finish {
-            self.machine.end_finishing(&deliveries, true, now);
-            let _ = reply.send(outcome);
+        if let Some(finished) = finish {
+            self.machine.end_finishing(&finished.deliveries, true, now);
+            let _ = finished.reply.send(outcome);
         } else {
             self.tell_waiting();
         }
@@ -307,6 +350,18 @@ impl GroupTask {
     fn tell_waiting(&mut self) {
         for (reply, count) in self.waiting.drain(..) {
             let _ = reply.send(Ok(count));
+        }
+    }
+}
+
+impl Finished {
+    /// What was asked for; its room was given back with the refusal.
+    fn asked_again(self) -> FinishCommand {
+        FinishCommand {
+            finish: self.finish,
+            append: self.append,
+            room: Room::default(),
+            reply: self.reply,
         }
     }
 }
@@ -331,14 +386,20 @@ fn says_nothing_of_books(error: &Error, books: &Books) -> bool {
 
 impl EventStore {
     /// Writes an append of which the first streams are not the caller's and are left out of the
-    /// answer.
+    /// answer. Drops `handed_over` when the writer has it.
     async fn append_behind(
         &self,
-        append: Append,
-        own_streams: usize,
+        append: BooksAppend,
         room: Room,
+        handed_over: oneshot::Sender<()>,
     ) -> Result<Appended> {
-        let mut appended = self.submit(append, room).await?.outcome().await?;
+        let BooksAppend {
+            append,
+            own_streams,
+        } = append;
+        let submitted = self.submit(append, room).await;
+        drop(handed_over);
+        let mut appended = submitted?.outcome().await?;
         appended
             .streams
             .drain(..own_streams.min(appended.streams.len()));

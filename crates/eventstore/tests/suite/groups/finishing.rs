@@ -1,7 +1,9 @@
 //! Appends that finish deliveries: the events and the checkpoint, or neither.
 
 use super::{Member, create, join, of_all, put, round_robin};
-use crate::support::{Any, Fault, NoStream, TestStore, append, append_to, open, reopen};
+use crate::support::{
+    Any, Fault, NoStream, StreamExists, TestStore, append, append_to, open, reopen, settle,
+};
 use icecore_core::{
     Append, Appended, Error, Finish, GroupId, GroupProblem, GroupSettings, NackAction, ParkedRange,
     Result,
@@ -224,5 +226,78 @@ async fn an_unknown_outcome_is_cleared_up_by_a_repetition() {
         member.held.clear();
         assert_eq!(member.next().await, "! unavailable");
         join(&store, &group, 1).await.gets(&[comes]).await;
+    }
+}
+
+/// Finishes what each of these has, all at once: with an append to `out-N`, or, where it `fails`, with one
+/// that is refused.
+async fn finish_all(
+    store: &TestStore,
+    group: &GroupId,
+    members: &[Member],
+    fails: Option<usize>,
+) -> Vec<Result<Appended>> {
+    let finishing = members.iter().enumerate().map(|(number, member)| {
+        let expected = if fails == Some(number) {
+            StreamExists
+        } else {
+            NoStream
+        };
+        let id = 100 + number as u128;
+        let append = append(&format!("$out-{number}"), expected, &[id]);
+        finish(store, group, member, append)
+    });
+    futures::future::join_all(finishing).await
+}
+
+/// Four consumers that have an event each.
+async fn four() -> (TestStore, GroupId, Vec<Member>) {
+    let store = open().await;
+    let group = of_all("g");
+    put(&store, 1, &["in-1", "in-2", "in-3", "in-4"]).await;
+    create(&store, &group, round_robin()).await;
+    let mut members = Vec::new();
+    for stream in ["in-1/0", "in-2/0", "in-3/0", "in-4/0"] {
+        let mut member = join(&store, &group, 1).await;
+        member.gets(&[stream]).await;
+        members.push(member);
+    }
+    (store, group, members)
+}
+
+#[tokio::test(start_paused = true)]
+async fn appends_that_finish_are_committed_together() {
+    let (store, group, members) = four().await;
+    let before = *store.storage.commits.lock().unwrap();
+    store.storage.hold();
+    let release = async {
+        settle().await;
+        store.storage.release_all();
+    };
+    let (outcomes, ()) = tokio::join!(finish_all(&store, &group, &members, None), release);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let commits = *store.storage.commits.lock().unwrap() - before;
+    assert!(commits <= 2, "{commits} commits");
+    let copy = reopen(store.storage.clone(), StoreConfig::default()).await;
+    assert_eq!(join(&copy, &group, 9).await.process_all().await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_refused_takes_no_other_with_it() {
+    for fails in 0..4 {
+        let (store, group, members) = four().await;
+        let outcomes = finish_all(&store, &group, &members, Some(fails)).await;
+        for (number, outcome) in outcomes.into_iter().enumerate() {
+            if number == fails {
+                let refusal = crate::support::refusal(outcome);
+                let stream = format!("$out-{fails}");
+                assert_eq!(refusal.violations[0].stream.as_str(), stream);
+            } else {
+                outcome.unwrap();
+            }
+        }
+        let copy = reopen(store.storage.clone(), StoreConfig::default()).await;
+        let left = join(&copy, &group, 9).await.process_all().await;
+        assert_eq!(left, [format!("in-{}/0", fails + 1)]);
     }
 }

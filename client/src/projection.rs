@@ -48,8 +48,10 @@ use icecore_core::{Filter, RecordedEvent};
 ///   manager, not of a projection.
 ///
 /// One runner of a projection at a time: a second one that moves the same checkpoint is found out by the
-/// first transaction of either, and the loser ends with
-/// [`ProjectionError::Fenced`](crate::ProjectionError::Fenced).
+/// next transaction of the other, which ends with
+/// [`ProjectionError::Fenced`](crate::ProjectionError::Fenced). A runner that has not committed anything
+/// yet looks for the checkpoint once more first, since the last commit of a worker that was killed may
+/// come late.
 ///
 /// ```
 /// use icecore_client::{BoxError, Event, MemoryTransaction, Projection, RecordedEvent};

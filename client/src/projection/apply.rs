@@ -203,6 +203,7 @@ impl<P: Projection<S::Transaction>, S: Sink> Worker<'_, P, S> {
     }
 
     fn committed(&mut self, work: Work<'_>, to: Checkpoint) {
+        self.committed = true;
         self.checkpoint = Some(to);
         self.written = Instant::now();
         self.meter.update(|progress| {

@@ -333,6 +333,11 @@ impl RunningProjection {
         while progress.changed().await.is_ok() {}
     }
 
+    /// Whether it has ended, by itself or because it was told to.
+    pub fn is_over(&self) -> bool {
+        self.ended.is_finished()
+    }
+
     /// Stops it: the batch that is under way is finished or rolled back.
     ///
     /// # Errors

@@ -23,6 +23,15 @@ pub(super) enum End {
     Failed(Box<ProjectionError>),
 }
 
+impl End {
+    fn is_fenced(&self) -> bool {
+        let Self::Failed(error) = self else {
+            return false;
+        };
+        matches!(**error, ProjectionError::Fenced { .. })
+    }
+}
+
 impl From<ProjectionError> for End {
     fn from(error: ProjectionError) -> Self {
         Self::Failed(Box::new(error))
@@ -43,6 +52,8 @@ pub(super) struct Worker<'a, P, S> {
     /// Whether readers see this generation.
     live: bool,
     caught_up: bool,
+    /// Whether a transaction of this runner was committed.
+    pub(super) committed: bool,
 }
 
 impl<'a, P: Projection<S::Transaction>, S: Sink> Worker<'a, P, S> {
@@ -63,12 +74,18 @@ impl<'a, P: Projection<S::Transaction>, S: Sink> Worker<'a, P, S> {
             written: Instant::now(),
             live: false,
             caught_up: false,
+            committed: false,
         }
     }
 
     /// Runs until it is told to stop or cannot go on.
     pub(super) async fn run(mut self) -> Result<(), ProjectionError> {
-        let Err(end) = self.work().await;
+        let Err(mut end) = self.work().await;
+        if !self.committed && end.is_fenced() {
+            // The last commit of a worker that was killed may take effect after this one has looked.
+            tracing::warn!(projection = %self.of, "somebody moved the checkpoint, starting over");
+            Err(end) = self.work().await;
+        }
         let checkpoint = self.checkpoint.map(|checkpoint| checkpoint.position);
         match end {
             End::Stopped => {

@@ -60,9 +60,9 @@ enum Verb {
         #[command(flatten)]
         binary: Binary,
     },
-    /// Run tests that need servers of others, and fail where they did not run
+    /// Run the tests that need a server of somebody else's
     Suite {
-        /// Which
+        #[arg(value_enum)]
         suite: suite::Suite,
     },
     /// Run the README's commands with the release binary
@@ -89,8 +89,8 @@ fn main() -> Result<ExitCode> {
         Verb::Torture { torture, binary } => {
             binary.try_out(async |binary| torture.run(&Icecore::new(binary)).await)
         }
-        Verb::Suite { suite } => suite.run(),
         Verb::Bench { bench, binary } => binary.try_out(async |binary| bench.run(binary).await),
+        Verb::Suite { suite } => suite.run(),
         Verb::Readme { binary } => binary.try_out(readme::run),
     }
 }

@@ -11,6 +11,7 @@
 //!          |     | kurrent|
 //!           server -------+    <- cli, testing
 //!
+//! projection-sqlx -> client
 //! disk-trials -> storage, storage-sled
 //! fuzzing     -> storage, storage-sled, eventstore, wire, model
 //! xtask       -> tests                   everybody may use core; arrows of tests only are in the list
@@ -54,6 +55,8 @@ const DRAWING: &[Crate] = &[
     arrows("client", &["wire"], &["testing"]),
     // The door for KurrentDB clients is measured with a client of its own.
     arrows("cli", &["client", "kurrent", "server"], &["testing"]),
+    // A sink of the client's projections; its tests run them against a server.
+    arrows("projection-sqlx", &["client"], &["testing"]),
     // It watches the engine alone: a server around it would add writes of its own.
     arrows("disk-trials", &["storage", "storage-sled"], &[]),
     // The rules a second time and the checker of histories; only tests hold a store to them.
@@ -67,14 +70,6 @@ const DRAWING: &[Crate] = &[
     arrows("testing", &["client", "server"], &["model"]),
     // The contract of storage is shown over the wire, and what no client says in the wire's own words.
     arrows("tests", &["client"], &["storage", "testing", "wire"]),
-    // Adapters to brokers, a crate each, so that the client stays light.
-    arrows("relay-nats", &["client"], &[]),
-    arrows("relay-rabbitmq", &["client"], &[]),
-    arrows(
-        "relay-trials",
-        &["client", "relay-nats", "relay-rabbitmq", "testing"],
-        &[],
-    ),
     arrows("xtask", &["client", "tests"], &[]),
 ];
 

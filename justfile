@@ -101,6 +101,10 @@ bench-peers *options: release
 compat *suites: release
     tests/compat/run {{suites}}
 
+# The relays against real brokers (needs Debian's nats-server and rabbitmq-server, not running)
+brokers:
+    {{xtask}} suite brokers
+
 # The README's commands with the release binary
 readme: release
     {{target}}/icecore-xtask readme --binary {{target}}/icecore

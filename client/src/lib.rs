@@ -117,7 +117,7 @@ pub use projection::{
     RunningProjection, Sink, SinkError, StoredGeneration, SwapPolicy,
 };
 pub use read::{BatchStream, EventStream, ReadCall};
-pub use relay::{Broker, BrokerError, Relay, RelayError, RelayProgress};
+pub use relay::{Broker, BrokerError, Relay, RelayError, RelayProgress, message_headers};
 pub use repository::{
     At, Changes, Effect, ExecuteCall, ExecuteError, Executed, Loaded, Repository, TypedEvent,
 };
@@ -134,3 +134,8 @@ mod tests;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The samples of the page about publishing too.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/publishing.md")]
+struct Publishing;

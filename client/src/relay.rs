@@ -11,11 +11,13 @@
 
 mod broker;
 mod checkpoint;
+mod headers;
 mod progress;
 mod run;
 mod window;
 
 pub use broker::{Broker, BrokerError};
+pub use headers::message_headers;
 pub use progress::{RelayError, RelayProgress};
 
 use crate::client::Client;

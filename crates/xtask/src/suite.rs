@@ -1,6 +1,7 @@
 //! Suites of tests that need a server of somebody else's: it is started here, the tests are run against
 //! it, and a suite that did not run counts as failed. `cargo test --workspace` knows nothing of them.
 
+mod brokers;
 mod postgres;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +11,8 @@ use std::process::{Command, ExitCode, Stdio};
 /// What is tested against.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub(crate) enum Suite {
+    /// Relays against nats-server and rabbitmq-server; needs Debian's packages of these names
+    Brokers,
     /// PostgreSQL, in a cluster of its own; needs Debian's package `postgresql`
     Postgres,
 }
@@ -18,6 +21,7 @@ impl Suite {
     /// Runs it.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
+            Self::Brokers => brokers::run()?,
             Self::Postgres => postgres::run()?,
         }
         Ok(ExitCode::SUCCESS)

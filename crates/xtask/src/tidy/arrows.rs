@@ -70,6 +70,14 @@ const DRAWING: &[Crate] = &[
     arrows("testing", &["client", "server"], &["model"]),
     // The contract of storage is shown over the wire, and what no client says in the wire's own words.
     arrows("tests", &["client"], &["storage", "testing", "wire"]),
+    // Adapters to brokers, a crate each, so that the client stays light.
+    arrows("relay-nats", &["client"], &[]),
+    arrows("relay-rabbitmq", &["client"], &[]),
+    arrows(
+        "relay-trials",
+        &["client", "relay-nats", "relay-rabbitmq", "testing"],
+        &[],
+    ),
     arrows("xtask", &["client", "tests"], &[]),
 ];
 

@@ -8,6 +8,7 @@
 //! cargo run --example bank -- transfer anna ben 30.00
 //! cargo run --example bank -- statement anna --at 2026-11-20
 //! cargo run --example bank -- audit anna
+//! cargo run --example bank -- balances --database bank.db
 //! ```
 //!
 //! Read on in this order:
@@ -16,11 +17,13 @@
 //!   functions, with tests that need no store.
 //! - `teller.rs`: how commands reach an account, and a transfer that changes two accounts or none.
 //! - `books.rs`: what only events can tell: how an account stood at any moment, and who did what and why.
+//! - `balances.rs`: all balances at once, as a table in SQLite that follows the events.
 //! - `story.rs`: a day at the bank.
 
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]
 
 mod account;
+mod balances;
 mod books;
 mod story;
 mod teller;
@@ -29,6 +32,7 @@ use account::{AccountCommand, cents};
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use icecore_client::{Client, Context, Timestamp};
+use std::path::PathBuf;
 use teller::{Teller, outcome};
 use uuid::Uuid;
 
@@ -101,6 +105,12 @@ enum Verb {
     },
     /// Print who did what, and why
     Audit { account: String },
+    /// Print all balances, from a table in SQLite that is brought up to date
+    Balances {
+        /// The file; it is made if it is not there
+        #[arg(long, default_value = "bank.db")]
+        database: PathBuf,
+    },
 }
 
 #[tokio::main]
@@ -132,6 +142,7 @@ async fn main() -> Result<()> {
             Ok(())
         }
         Verb::Statement { account, at } => books::statement(&teller, &account, at).await,
+        Verb::Balances { database } => balances::print(&teller.client, &database).await,
         Verb::Audit { account } => books::audit(&teller, &account).await,
     }
 }

@@ -3,6 +3,9 @@
 #[path = "../../examples/bank/account.rs"]
 #[expect(dead_code, reason = "the program uses what its tests do not")]
 mod account;
+#[path = "../../examples/bank/balances.rs"]
+#[expect(dead_code, reason = "the program uses what its tests do not")]
+mod balances;
 
 use crate::program::{Said, run, run_at};
 use icecore_testing::TestServer;
@@ -71,6 +74,26 @@ async fn commands_take_effect_once_and_the_domain_may_refuse() {
         !before.ok && before.err.contains("there was no account ben"),
         "{before:?}"
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_table_of_balances_goes_on_where_it_was() {
+    let server = TestServer::in_memory().start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bank.db");
+    let balances = ["balances", "--database", file.to_str().unwrap()];
+    let words = |out: String| -> Vec<String> {
+        let rows = out.lines().skip(1);
+        rows.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    bank(&server, "story").await.done();
+    let rows = words(run("bank", &server, balances).await.done());
+    assert_eq!(rows, ["anna Anna 70.00", "ben Ben 30.00"]);
+    bank(&server, "transfer anna ben 50").await.done();
+    let rows = words(run("bank", &server, balances).await.done());
+    assert_eq!(rows, ["ben Ben 80.00", "anna Anna 20.00"]);
     server.stop().await;
 }
 

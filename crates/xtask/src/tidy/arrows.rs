@@ -52,7 +52,8 @@ const DRAWING: &[Crate] = &[
         &["eventstore", "kurrent", "storage", "storage-sled", "wire"],
         &["client"],
     ),
-    arrows("client", &["wire"], &["testing"]),
+    // Its examples keep read models in databases.
+    arrows("client", &["wire"], &["projection-sqlx", "testing"]),
     // The door for KurrentDB clients is measured with a client of its own.
     arrows("cli", &["client", "kurrent", "server"], &["testing"]),
     // A sink of the client's projections; its tests run them against a server.

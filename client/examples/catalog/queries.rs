@@ -3,8 +3,8 @@
 //! This one lives in memory and is built anew at each start, which is right for a catalogue of some ten
 //! thousand products. The example `bank` keeps its read model in SQLite.
 
-use crate::lines::{self, Service, money};
-use crate::product::ProductEvent;
+use super::lines::{self, Service, money};
+use super::product::ProductEvent;
 use anyhow::Result;
 use icecore_client::{
     BoxError, Client, MemorySink, MemoryTransaction, Position, Projection, ProjectionRunner,
@@ -113,5 +113,30 @@ impl Queries {
             "at position {} of {}, {} behind",
             progress.position, progress.last_position, progress.lag.events
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use icecore_client::project;
+
+    #[tokio::test]
+    async fn the_last_price_stands_and_its_changes_are_counted() {
+        let sink = MemorySink::new();
+        let history = [
+            ("product-lamp", ProductEvent::ProductListed { cents: 1_990 }),
+            (
+                "product-sofa",
+                ProductEvent::ProductListed { cents: 50_000 },
+            ),
+            ("product-lamp", ProductEvent::PriceChanged { cents: 1_790 }),
+            ("product-lamp", ProductEvent::PriceChanged { cents: 1_890 }),
+        ];
+        project(&sink, &Catalogue, history).await.unwrap();
+        let prices = sink.model("catalogue").unwrap();
+        let lamp = &prices["lamp"];
+        assert_eq!((lamp.cents, lamp.changes), (1_890, 2));
+        assert_eq!(prices["sofa"].changes, 0);
     }
 }

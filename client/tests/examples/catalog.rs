@@ -1,7 +1,13 @@
 //! The catalogue.
 
+#[path = "../../examples/catalog/lines.rs"]
+#[expect(dead_code, reason = "the program uses what its tests do not")]
+mod lines;
 #[path = "../../examples/catalog/product.rs"]
 mod product;
+#[path = "../../examples/catalog/queries.rs"]
+#[expect(dead_code, reason = "the program uses what its tests do not")]
+mod queries;
 
 use crate::program::{Said, run, run_at};
 use icecore_testing::TestServer;

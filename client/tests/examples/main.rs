@@ -7,3 +7,4 @@ mod bank;
 mod catalog;
 mod loans;
 mod program;
+mod shop;

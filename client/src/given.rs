@@ -179,6 +179,40 @@ fn read_back<E: Event>(event: &E) -> Option<E> {
     decode(&recorded).unwrap_or_else(|error| panic!("an event cannot be read again: {error}"))
 }
 
+/// An event as an earlier program has stored it, read as today's program reads it: for tests of
+/// [`Event::UPCASTS`], with a sample of every version that was ever written.
+///
+/// ```
+/// use icecore_client::{Event, Upcast, decode_sample};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// enum AccountEvent {
+///     Deposited { cents: u64 },
+/// }
+///
+/// impl Event for AccountEvent {
+///     const UPCASTS: &[Upcast] = &[Upcast::renamed("MoneyIn", "Deposited")];
+/// }
+///
+/// let old = decode_sample("MoneyIn", 1, r#"{"cents": 5}"#)?;
+/// assert_eq!(old, Some(AccountEvent::Deposited { cents: 5 }));
+/// # Ok::<(), icecore_client::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`decode`]; `InvalidArgument` for field `type` or `data`.
+pub fn decode_sample<E: Event>(
+    event_type: &str,
+    version: u32,
+    json: &str,
+) -> icecore_core::Result<Option<E>> {
+    let mut stored = EventData::json(Uuid::nil(), event_type.to_owned(), json.to_owned())?;
+    stored.metadata = Context::new().metadata(version)?;
+    decode(&recorded(stored))
+}
+
 /// An event as if it had been recorded, of an early time. For tests of what reads recorded events.
 pub(crate) fn recorded(event: EventData) -> RecordedEvent {
     RecordedEvent {
@@ -239,6 +273,15 @@ mod tests {
                 other => Ok(vec![other.clone()]),
             }
         }
+    }
+
+    #[test]
+    fn samples_are_read_as_stored_events_are() {
+        let sample = |event_type, version| decode_sample::<DoorEvent>(event_type, version, "{}");
+        assert_eq!(sample("Opened", 1).unwrap(), Some(DoorEvent::Opened));
+        let newer = sample("Opened", 2).unwrap_err().to_string();
+        assert!(newer.contains("has version 2"), "{newer}");
+        assert!(sample("Painted", 1).is_err());
     }
 
     #[test]

@@ -105,6 +105,16 @@ impl<A: Aggregate> Repository<A> {
         self.client.delete(&snapshots, any, kind).await.map(drop)
     }
 
+    /// Makes its snapshot void, because an event was erased that the state still knows. The next load reads
+    /// the events; what the old snapshot held is hidden, and removed by the next scavenge.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::append`].
+    pub async fn clear_snapshot(&self, id: impl Display) -> Result<()> {
+        crate::snapshot::clear(&self.client, &self.stream(id)?).await
+    }
+
     pub(crate) async fn load_stream(&self, stream: StreamName) -> Result<Loaded<A>> {
         if let Some(snapshots) = &self.snapshots {
             return snapshots.load(&self.client, stream).await;

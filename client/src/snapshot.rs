@@ -240,6 +240,19 @@ pub(crate) fn stream_of(stream: &StreamName) -> Option<StreamName> {
     StreamName::new(format!("$snapshot-{stream}")).ok()
 }
 
+/// Puts an empty snapshot, which nobody uses, in the place of the one that is there.
+pub(crate) async fn clear(client: &Client, stream: &StreamName) -> Result<()> {
+    let Some(snapshots) = stream_of(stream) else {
+        return Ok(());
+    };
+    let empty = EventData::json(new_event_id(), SNAPSHOT, "{}")?;
+    let exists = ExpectedRevision::StreamExists;
+    match client.append(&snapshots, exists, [empty]).await {
+        Err(Error::Refused(_)) => Ok(()), // there is none
+        cleared => cleared.map(drop),
+    }
+}
+
 async fn last_snapshot(client: &Client, stream: &StreamName) -> Result<Option<RecordedEvent>> {
     let mut last = None;
     let read = client.read_stream(stream).backwards().limit(1);

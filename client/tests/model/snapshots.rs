@@ -1,9 +1,11 @@
 //! Snapshots: when they are taken, when they are used, when they are not.
 
 use crate::account::{Account, AccountCommand, AccountEvent, DEPOSIT, accounts};
+use futures::TryStreamExt;
 use icecore_client::{
-    Aggregate, Client, Context, DeleteKind, Effect, ExpectedRevision, RecordedEvent,
-    RecordedEventExt, Repository, Revision, Snapshot, SnapshotPolicy, StreamName, json_event,
+    Aggregate, Client, Context, DeleteKind, Effect, Event, ExpectedRevision, RecordedEvent,
+    RecordedEventExt, Repository, Revision, ScavengeMode, Snapshot, SnapshotPolicy, StreamName,
+    Substitute, json_event,
 };
 use icecore_testing::TestServer;
 use serde::{Deserialize, Serialize};
@@ -218,4 +220,73 @@ async fn a_new_version_of_the_state_takes_snapshots_of_its_own() {
     }
     let snapshot = taken(&client).await.pop().unwrap();
     assert_eq!(snapshot.json::<Value>().unwrap()["version"], 2);
+}
+
+/// A customer without what was erased.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Customer {
+    names: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum CustomerEvent {
+    Named { name: String },
+}
+
+impl Event for CustomerEvent {
+    fn erased(_: &RecordedEvent) -> Substitute<Self> {
+        Substitute::Skip
+    }
+}
+
+impl Aggregate for Customer {
+    const CATEGORY: &'static str = "customer";
+    type Event = CustomerEvent;
+    type Command = &'static str;
+    type Error = std::convert::Infallible;
+
+    fn apply(&mut self, event: &CustomerEvent) {
+        let CustomerEvent::Named { name } = event;
+        self.names.push(name.clone());
+    }
+
+    fn handle(&self, name: &&'static str) -> Result<Vec<CustomerEvent>, Self::Error> {
+        let name = (*name).into();
+        Ok(vec![CustomerEvent::Named { name }])
+    }
+}
+
+impl Snapshot for Customer {}
+
+#[tokio::test]
+async fn what_was_erased_is_gone_with_the_snapshot_that_is_cleared() {
+    let server = in_memory().await;
+    let client = server.client();
+    let customers = Repository::<Customer>::new(client.clone()).snapshots(SnapshotPolicy::every(2));
+    customers.clear_snapshot("1").await.unwrap();
+    for name in ["anna", "berta", "clara"] {
+        customers.execute("1", &name).await.unwrap();
+    }
+    let names = async || customers.load("1").await.unwrap().state().names.clone();
+    let stream = customers.stream("1").unwrap();
+    let erased = client.erase(&stream, Revision::FIRST, "asked for").await;
+    assert!(!erased.unwrap().was_erased);
+    assert_eq!(names().await, ["anna", "berta", "clara"], "of the snapshot");
+    assert_eq!(snapshots_with(&client, "anna").await, 1);
+
+    customers.clear_snapshot("1").await.unwrap();
+    assert_eq!(names().await, ["berta", "clara"]);
+    assert_eq!(names().await, ["berta", "clara"], "of the new snapshot");
+    let mut scavenge = client.scavenge(ScavengeMode::Remove).await.unwrap();
+    while scavenge.try_next().await.unwrap().is_some() {}
+    assert_eq!(snapshots_with(&client, "anna").await, 0);
+    assert_eq!(snapshots_with(&client, "berta").await, 1);
+}
+
+/// How many snapshots are stored, hidden ones too, in which this stands.
+async fn snapshots_with(client: &Client, text: &str) -> usize {
+    let all = client.read_all().types(["$snapshot"]).include_system();
+    let all = all.await.unwrap();
+    let holds = |event: &&RecordedEvent| String::from_utf8_lossy(&event.data).contains(text);
+    all.iter().filter(holds).count()
 }

@@ -1,4 +1,11 @@
-//! The client of Icecore, the event store: append, read, follow.
+//! The client of Icecore, the event store: append, read, follow, and the programming model on top.
+//!
+//! [from CRUD to events]: guide::from_crud_to_events
+//! [when not to]: guide::when_not_to
+//! [publishing]: Relay
+// The samples are parts of one program, tests/readme.rs, which is compiled and run.
+#![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
+//! # Append, read, follow
 //!
 //! ```no_run
 //! use futures::StreamExt;
@@ -129,6 +136,17 @@ pub use upcast::{Upcast, UpcastFn};
 
 #[cfg(test)]
 mod tests;
+
+/// Pages for those who begin.
+#[cfg(doc)]
+pub mod guide {
+    #[doc = "[the seven steps]: crate\n[when not to]: crate::guide::when_not_to\n"]
+    #[doc = include_str!("../docs/from-crud-to-events.md")]
+    pub mod from_crud_to_events {}
+    #[doc = "[from CRUD to events]: crate::guide::from_crud_to_events\n"]
+    #[doc = include_str!("../docs/when-not-to.md")]
+    pub mod when_not_to {}
+}
 
 /// The samples of the README compile against this crate.
 #[cfg(doctest)]

@@ -93,7 +93,7 @@ mod tests {
         for (given, name, value) in cases {
             assert_eq!(metadata(given), (name, value.to_owned()));
         }
-        let (name, _) = metadata(&[0; METADATA_BYTES_MAX]);
+        let (name, _) = metadata(&vec![0; METADATA_BYTES_MAX]);
         assert_eq!(name, "icecore-metadata-omitted");
     }
 }

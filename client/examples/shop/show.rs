@@ -18,13 +18,16 @@ const PAYING: [&str; 2] = ["anna", "ben"];
 pub(crate) async fn run(client: Client, list: OrderList) -> Result<()> {
     let following = list.follow(&client);
     tokio::select! {
-        over = morning(&client, &list, &following) => over?,
+        over = morning(&client, &following) => over?,
         ended = staff::work(client.clone()) => ended?,
     }
-    Ok(following.stop().await?)
+    // A list that could not follow says why here, and is not shown.
+    following.stop().await?;
+    println!("\nThe list of orders:");
+    print(&list).await
 }
 
-async fn morning(client: &Client, list: &OrderList, following: &RunningProjection) -> Result<()> {
+async fn morning(client: &Client, following: &RunningProjection) -> Result<()> {
     println!("Orders, payments and parcels, as they happen:");
     let ticker = Ticker::start(client).await?;
     let shipped = ticker.until_shipped(PAYING.len());
@@ -32,8 +35,7 @@ async fn morning(client: &Client, list: &OrderList, following: &RunningProjectio
     confirmed(client, &paid).await?;
     // The list is a moment behind; whoever must not see the past waits.
     following.reached(shipped).await;
-    println!("\nThe list of orders:");
-    print(list).await
+    Ok(())
 }
 
 /// Everybody orders, and some pay. Gives the orders that are paid.

@@ -185,7 +185,10 @@ impl Context {
 
 /// The version that metadata tells; 1 when it tells none.
 pub(crate) fn version_in(metadata: &[u8]) -> u32 {
-    parse::<Version>(metadata).schema_version.unwrap_or(1)
+    parse::<Version>(metadata)
+        .schema_version
+        .unwrap_or(1)
+        .max(1)
 }
 
 fn parse<T: DeserializeOwned + Default>(metadata: &[u8]) -> T {
@@ -234,6 +237,7 @@ mod tests {
             ("no json", 1),
             ("[1]", 1),
             (r#"{"schemaVersion":"2.1"}"#, 1),
+            (r#"{"schemaVersion":0}"#, 1),
             (r#"{"user":{"id":7},"schemaVersion":2}"#, 2),
         ] {
             assert_eq!(version_in(foreign.as_bytes()), version, "{foreign}");

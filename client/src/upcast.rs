@@ -6,6 +6,9 @@ use icecore_core::RecordedEvent;
 use serde_json::Value;
 
 /// Turns the data of one version into that of the next. A refusal says what is wrong with the data.
+///
+/// `data["key"] = value` panics when the data is not an object, so ask
+/// [`as_object_mut`](serde_json::Value::as_object_mut) where others may have written something else.
 pub type UpcastFn = fn(Value) -> Result<Value, String>;
 
 /// One step from an earlier form of an event to a later one. The steps that fit are taken one after the
@@ -40,13 +43,15 @@ enum Step {
 }
 
 impl Upcast {
-    /// Turns version `from` of a type, 1 or higher, into the next one.
+    /// Turns version `from` of a type, 1 or higher, into the next one. An event of a version from which no
+    /// step leads on cannot be read.
     pub const fn version(event_type: &'static str, from: u32, upcast: UpcastFn) -> Self {
         let step = Step::Version { from, upcast };
         Self { event_type, step }
     }
 
-    /// The type has another name today. Its version stays what it was.
+    /// The type has another name today. Its version stays what it was, also for events that are written
+    /// under the new name.
     pub const fn renamed(event_type: &'static str, to: &'static str) -> Self {
         let step = Step::Renamed { to };
         Self { event_type, step }
@@ -72,14 +77,22 @@ impl Upcast {
     }
 }
 
-/// The version in which events of a type are written.
+/// The version in which events of a type are written. A rename keeps the version, so the steps of earlier
+/// names count too.
 pub(crate) fn version_of(steps: &[Upcast], event_type: &str) -> u32 {
-    let of_type = steps.iter().filter(|step| step.event_type == event_type);
-    let next = of_type.map(|step| match step.step {
-        Step::Version { from, .. } => from.saturating_add(1),
-        Step::Renamed { .. } | Step::Retired => 1,
-    });
-    next.max().unwrap_or(1)
+    let mut earlier = Vec::new();
+    let mut version = 1;
+    for step in steps.iter().rev() {
+        let of_type = |name: &str| name == event_type || earlier.contains(&name);
+        match step.step {
+            Step::Version { from, .. } if of_type(step.event_type) => {
+                version = version.max(from.saturating_add(1));
+            }
+            Step::Renamed { to } if of_type(to) => earlier.push(step.event_type),
+            _ => {}
+        }
+    }
+    version
 }
 
 /// What became of an event.
@@ -104,7 +117,7 @@ pub(crate) fn upcast(steps: &[Upcast], event: &RecordedEvent) -> Result<Outcome,
     let mut event_type = event.event_type.as_str();
     let mut renamed = None;
     let mut data = None;
-    // Each step is taken at most once, so that steps which lead in a circle end.
+    // No more steps than there are, so that those which lead in a circle end.
     for _ in steps {
         let Some(step) = steps.iter().find(|step| step.fits(event_type, version)) else {
             break;
@@ -130,6 +143,11 @@ pub(crate) fn upcast(steps: &[Upcast], event: &RecordedEvent) -> Result<Outcome,
     let known = version_of(steps, event_type);
     if version > known {
         return Ok(Outcome::Newer { version, known });
+    }
+    if version < known {
+        return Err(format!(
+            "has version {version}, and no step leads on from there"
+        ));
     }
     let Some(event_type) = renamed else {
         return Ok(Outcome::Unchanged);

@@ -214,6 +214,66 @@ fn the_types_of_an_enum_are_known_and_other_shapes_are_refused() {
     assert!(decode::<Tagged>(&stored).is_err() && decode::<NoEnum>(&stored).is_err());
 }
 
+/// Counted in whole units, then in cents, then it was renamed, then it got a currency.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Renamed {
+    Deposited { cents: u64, currency: String },
+}
+
+impl Event for Renamed {
+    const UPCASTS: &'static [Upcast] = &[
+        Upcast::version("MoneyIn", 1, |data| {
+            let amount = data["amount"].as_u64().ok_or("has no amount")?;
+            Ok(json!({"cents": amount * 100}))
+        }),
+        Upcast::renamed("MoneyIn", "Deposited"),
+        Upcast::version("Deposited", 2, |mut data| {
+            data["currency"] = "EUR".into();
+            Ok(data)
+        }),
+    ];
+}
+
+#[test]
+fn a_type_may_be_renamed_after_it_had_several_versions() {
+    let deposited = || Renamed::Deposited {
+        cents: 500,
+        currency: "EUR".into(),
+    };
+    for stored in [
+        sample("MoneyIn", 1, &json!({"amount": 5})),
+        sample("MoneyIn", 2, &json!({"cents": 500})),
+        sample("Deposited", 2, &json!({"cents": 500})),
+    ] {
+        assert_eq!(decode(&stored).unwrap(), Some(deposited()));
+    }
+    let written = encode(&deposited(), Uuid::nil(), &Context::new()).unwrap();
+    assert_eq!(&written.metadata[..], br#"{"schemaVersion":3}"#);
+    assert_eq!(decode(&recorded(written)).unwrap(), Some(deposited()));
+}
+
+/// Nothing says how version 1 becomes version 2.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Gap {
+    A,
+}
+
+impl Event for Gap {
+    const UPCASTS: &'static [Upcast] = &[Upcast::version("A", 2, Ok)];
+}
+
+#[test]
+fn a_version_from_which_no_step_leads_on_is_not_read_as_todays() {
+    assert_eq!(decode(&sample("A", 2, &json!({}))).unwrap(), Some(Gap::A));
+    let error = decode::<Gap>(&sample("A", 1, &json!({}))).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("has version 1, and no step leads"),
+        "{error}"
+    );
+}
+
 /// A circle of steps ends.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Circle {

@@ -14,7 +14,7 @@ use icecore_core::{
     Position, Query, QueryItem, RecordedEvent, Result, StreamName, SystemStreams,
 };
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// A command that rests on a rule over several streams: unique names, seats of a course, one limit for
@@ -161,12 +161,11 @@ impl<D: Decision> DecideCall<'_, D> {
 
     async fn run(self) -> Result<Decided<D::Event>, ExecuteError<D::Error>> {
         let context = self.context.identified();
-        let first = context.command().map(|id| event_id(id, DECISION, 0));
         let mut attempts = Attempts::new(self.conflicts);
-        let mut known = Known::new(self.decision)?;
+        let mut known = Known::new(self.decision, &context)?;
         loop {
             known.read_on(&self.client).await?;
-            if first.is_some_and(|first| known.ids.contains(&first)) {
+            if known.is_done {
                 return Ok(Decided::DoneBefore);
             }
             let events = self.decision.handle(&known.state);
@@ -203,18 +202,21 @@ struct Known<'a, D: Decision> {
     state: D::State,
     /// Everything that matches up to here is in the state.
     after: Position,
-    /// The ids of the events in the state. Those of a command tell whether it was decided before.
-    ids: HashSet<Uuid>,
+    /// The id that the first event of the command has or will have.
+    first: Option<Uuid>,
+    /// That event is there: the command was decided before.
+    is_done: bool,
 }
 
 impl<'a, D: Decision> Known<'a, D> {
-    fn new(decision: &'a D) -> Result<Self> {
+    fn new(decision: &'a D, context: &Context) -> Result<Self> {
         Ok(Self {
             query: decision.query()?,
             decision,
             state: D::State::default(),
             after: Position::START,
-            ids: HashSet::new(),
+            first: context.command().map(|id| event_id(id, DECISION, 0)),
+            is_done: false,
         })
     }
 
@@ -234,14 +236,14 @@ impl<'a, D: Decision> Known<'a, D> {
             matching.extend(events.into_iter().map(|event| (event.position, event)));
         }
         // What one read has seen and another one may not have seen comes with the next attempt.
-        for event in matching
+        for recorded in matching
             .into_values()
             .take_while(|event| event.position <= last)
         {
-            if let Some(event) = decode(&event)? {
+            if let Some(event) = decode(&recorded)? {
                 self.decision.apply(&mut self.state, &event);
             }
-            self.ids.insert(event.id);
+            self.is_done |= self.first == Some(recorded.id);
         }
         self.after = self.after.max(last);
         Ok(())

@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 use icecore_client::{
-    Client, Context, Decided, Decision, Event, ExecuteError, ExpectedRevision, Query, QueryItem,
-    Result, RetryPolicy, StreamName, Tag, encode, given_found, new_event_id,
+    Client, Context, Decided, Decision, Event, EventType, ExecuteError, ExpectedRevision, Query,
+    QueryItem, Result, RetryPolicy, StreamName, Tag, encode, given_found, new_event_id,
 };
 use icecore_testing::TestServer;
 use serde::{Deserialize, Serialize};
@@ -195,4 +195,85 @@ async fn a_decision_that_comes_twice_is_made_once() {
     let events = client.read_all().types(["Enrolled"]).await.unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!(Context::of(&events[0]).user(), Some("anna"));
+}
+
+/// The first event there is ever.
+struct Begin;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Begun {
+    Begun { by: String },
+}
+
+impl Event for Begun {}
+
+impl Decision for Begin {
+    type Event = Begun;
+    type State = u32;
+    type Error = EnrolError;
+
+    fn query(&self) -> Result<Query> {
+        let types = vec![EventType::new("Begun")?];
+        Query::new(vec![QueryItem {
+            types,
+            tags: vec![],
+        }])
+    }
+
+    fn apply(&self, begun: &mut u32, _: &Begun) {
+        *begun += 1;
+    }
+
+    fn handle(&self, begun: &u32) -> Result<Vec<(String, Begun)>, EnrolError> {
+        match begun {
+            0 => Ok(["a-1", "a-2", "a-1"]
+                .map(|stream| (stream.into(), Begun::Begun { by: stream.into() }))
+                .into()),
+            1..4 => Err(EnrolError::TooMany),
+            _ => Ok(vec![]),
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_many_who_want_to_be_first_one_is() {
+    let server = TestServer::in_memory().start().await;
+    let client = server.client();
+    let all = (0..20).map(|_| client.decide(&Begin).into_future());
+    let outcomes = join_all(all).await;
+    let first = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Ok(Decided::Appended(events, _)) if events.len() == 3));
+    assert_eq!(first.count(), 1);
+    let refused = |outcome: &_| matches!(outcome, Err(ExecuteError::Domain(EnrolError::TooMany)));
+    assert_eq!(
+        outcomes.iter().filter(|outcome| refused(outcome)).count(),
+        19
+    );
+    let events = client.read_all().types(["Begun"]).await.unwrap();
+    let streams: Vec<_> = events.iter().map(|event| event.stream.as_str()).collect();
+    assert_eq!(streams, ["a-1", "a-2", "a-1"]);
+    // One more, and the rule has nothing to say any more.
+    let stream = StreamName::new("a-3").unwrap();
+    let by = "a-3".into();
+    let event = encode(&Begun::Begun { by }, new_event_id(), &Context::new()).unwrap();
+    let none = ExpectedRevision::NoStream;
+    client.append(&stream, none, [event]).await.unwrap();
+    let nothing = client.decide(&Begin).await.unwrap();
+    assert_eq!(nothing, Decided::Nothing);
+}
+
+#[tokio::test]
+async fn the_attempts_at_a_decision_are_limited() {
+    let server = TestServer::in_memory().start().await;
+    let client = server.client();
+    let all = (0..40).map(|_| {
+        client
+            .decide(&Begin)
+            .conflicts(RetryPolicy::NEVER)
+            .into_future()
+    });
+    let outcomes = join_all(all).await;
+    let lost = |outcome: &_| matches!(outcome, Err(ExecuteError::Conflict { attempts: 1, .. }));
+    assert!(outcomes.iter().any(lost), "{outcomes:?}");
 }

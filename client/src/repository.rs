@@ -19,7 +19,7 @@ use crate::aggregate::Aggregate;
 use crate::client::Client;
 use crate::read::ReadCall;
 use crate::retry::RetryPolicy;
-use crate::snapshot::{Snapshot, SnapshotPolicy, Snapshots};
+use crate::snapshot::{self, Snapshot, SnapshotPolicy, Snapshots};
 use futures::TryStreamExt;
 use icecore_core::{
     Category, DeleteKind, Error, ExpectedRevision, RecordedEvent, Result, Revision, StreamName,
@@ -65,9 +65,13 @@ impl<A: Aggregate> Repository<A> {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, when category and id make no name of a stream.
+    /// `InvalidArgument`, when category and id make no name of a stream, or the id is empty.
     pub fn stream(&self, id: impl Display) -> Result<StreamName> {
         let category = Category::new(A::CATEGORY)?;
+        let id = id.to_string();
+        if id.is_empty() {
+            return Err(Error::invalid("id", "is empty"));
+        }
         StreamName::new(format!("{category}-{id}"))
     }
 
@@ -81,7 +85,8 @@ impl<A: Aggregate> Repository<A> {
         self.load_stream(self.stream(id)?).await
     }
 
-    /// Deletes an aggregate and its snapshots.
+    /// Deletes an aggregate and its snapshots. Snapshots are not deleted with a stream that is deleted in
+    /// another way.
     ///
     /// # Errors
     ///
@@ -93,16 +98,10 @@ impl<A: Aggregate> Repository<A> {
         kind: DeleteKind,
     ) -> Result<()> {
         let stream = self.stream(id)?;
+        // Before, so that none stays when this breaks off, and behind, for one that is just being taken.
+        snapshot::delete_of(&self.client, &stream).await?;
         self.client.delete(&stream, expected, kind).await?;
-        let Some(snapshots) = crate::snapshot::stream_of(&stream) else {
-            return Ok(());
-        };
-        match self.client.get_stream(&snapshots).await {
-            Err(Error::StreamNotFound { .. }) => return Ok(()),
-            other => other?,
-        };
-        let any = ExpectedRevision::Any;
-        self.client.delete(&snapshots, any, kind).await.map(drop)
+        snapshot::delete_of(&self.client, &stream).await
     }
 
     /// Makes its snapshot void, because an event was erased that the state still knows. The next load reads
@@ -125,11 +124,19 @@ impl<A: Aggregate> Repository<A> {
     }
 }
 
-/// Takes over what the stream has after what is loaded; a stream that is gone has nothing.
+/// Takes over what the stream has after what is loaded; a stream that is gone has nothing. When what can be
+/// seen begins behind what is loaded, it is all there is.
 pub(crate) async fn read_on<A: Aggregate>(client: &Client, loaded: &mut Loaded<A>) -> Result<()> {
     let from = loaded.next_revision();
     let read = client.read_stream(loaded.stream()).from(from);
-    let exists = each_batch(read, |events| loaded.take_all(&events)).await?;
+    let exists = each_batch(read, |events| {
+        let first = events.first().map(|event| event.revision);
+        if loaded.revision().is_some() && first > Some(loaded.next_revision()) {
+            *loaded = Loaded::new(loaded.stream().clone());
+        }
+        loaded.take_all(&events)
+    })
+    .await?;
     if !exists {
         *loaded = Loaded::new(loaded.stream().clone());
     } else if loaded.revision().is_none() {

@@ -11,14 +11,16 @@
 use crate::aggregate::Aggregate;
 use crate::client::Client;
 use crate::id::new_event_id;
+use crate::json::RecordedEventExt;
 use crate::repository::{Loaded, each_batch, read_on};
 use futures::future::try_join;
 use icecore_core::{
-    Append, AppendBuilder, Error, EventData, ExpectedRevision, RecordedEvent, Result, Revision,
-    StreamName, Timestamp, event_types,
+    Append, AppendBuilder, DeleteKind, Error, EventData, ExpectedRevision, Position, RecordedEvent,
+    Result, Revision, StreamName, Timestamp, event_types,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
 use std::time::Duration;
@@ -98,6 +100,7 @@ const KEEP_ONE: &str = r#"{"$maxCount":1}"#;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SnapshotPlace {
     pub(crate) revision: Revision,
+    pub(crate) position: Position,
     pub(crate) recorded_at: Timestamp,
 }
 
@@ -106,6 +109,7 @@ pub(crate) struct SnapshotPlace {
 struct Stored<State> {
     version: u32,
     revision: u64,
+    position: u64,
     ids: Vec<Uuid>,
     state: State,
 }
@@ -176,6 +180,7 @@ impl<A: Aggregate> Snapshots<A> {
         let state = state.inspect_err(|error| useless(error)).ok()?;
         let place = SnapshotPlace {
             revision: Revision::new(stored.revision),
+            position: Position::new(stored.position),
             recorded_at: event.recorded_at,
         };
         Some(Loaded::from_snapshot(
@@ -192,7 +197,7 @@ impl<A: Aggregate> Snapshots<A> {
         };
         let behind = match loaded.snapshot() {
             Some(snapshot) => revision.get().saturating_sub(snapshot.revision.get()),
-            None => revision.get() + 1,
+            None => loaded.ids().len() as u64,
         };
         self.policy.is_due(behind, newest.nanos() - since.nanos())
     }
@@ -215,6 +220,7 @@ impl<A: Aggregate> Snapshots<A> {
         let stored = Stored {
             version: self.version,
             revision: loaded.revision().map_or(0, Revision::get),
+            position: loaded.position().get(),
             ids: ids[ids.len().saturating_sub(IDS_MAX)..].to_vec(),
             state: (self.write)(loaded.state()).map_err(invalid)?,
         };
@@ -302,7 +308,7 @@ async fn whole<A: Aggregate>(client: &Client, stream: StreamName) -> Result<Load
 }
 
 /// What a snapshot has, and what happened since. A snapshot after which something is missing is of no
-/// use: its stream was deleted, or was truncated further.
+/// use, nor is one from before a deletion.
 async fn continued<A: Aggregate>(
     client: &Client,
     mut loaded: Loaded<A>,
@@ -310,36 +316,63 @@ async fn continued<A: Aggregate>(
 ) -> Result<Loaded<A>> {
     let next = loaded.next_revision();
     let stream = loaded.stream().clone();
-    let Some(last) = tail.events.last() else {
+    let ends = tail.events.first().zip(tail.events.last());
+    let Some((first, last)) = ends.map(|(first, last)| (first.revision, last.revision)) else {
         let without: Loaded<A> = whole(client, stream).await?;
         let same = without.revision() == loaded.revision();
         return Ok(if same { loaded } else { without });
     };
-    if last.revision < next {
+    if last < next {
         return Ok(loaded);
     }
-    if let Some(at) = tail.events.iter().position(|event| event.revision == next) {
-        loaded.take_all(&tail.events[at..])?;
-        return Ok(loaded);
+    // As long as an event can be seen that is in the snapshot, the stream was not deleted since.
+    if first >= next && was_deleted(client, &stream, loaded.position()).await? {
+        return whole(client, stream).await;
     }
-    if tail.is_all {
-        return tail.alone(stream);
+    if first > next {
+        read_on(client, &mut loaded).await?;
+    } else {
+        let behind = tail.events.partition_point(|event| event.revision < next);
+        loaded.take_all(&tail.events[behind..])?;
     }
-    let mut fits = true;
-    each_batch(client.read_stream(&stream).from(next), |events| {
-        let first = events.first().map(|event| event.revision);
-        fits &= first.is_none_or(|first| first == loaded.next_revision());
-        if fits {
-            loaded.take_all(&events)
-        } else {
-            Ok(())
-        }
+    Ok(loaded)
+}
+
+/// Whether a stream was deleted after this position.
+async fn was_deleted(client: &Client, stream: &StreamName, after: Position) -> Result<bool> {
+    let Some(metadata) = stream.metadata_stream() else {
+        return Ok(false);
+    };
+    let hides_all = |event: &RecordedEvent| {
+        let metadata = event.json::<Value>();
+        metadata.is_ok_and(|metadata| metadata["$tb"].as_i64() == Some(i64::MAX))
+    };
+    let mut deleted = false;
+    each_batch(client.read_stream(&metadata), |events| {
+        deleted |= events
+            .iter()
+            .any(|event| event.position > after && hides_all(event));
+        Ok(())
     })
     .await?;
-    if fits {
-        Ok(loaded)
-    } else {
-        whole(client, stream).await
+    Ok(deleted)
+}
+
+/// Deletes the snapshots of a stream, if there are any.
+pub(crate) async fn delete_of(client: &Client, stream: &StreamName) -> Result<()> {
+    let Some(snapshots) = stream_of(stream) else {
+        return Ok(());
+    };
+    match client.get_stream(&snapshots).await {
+        Ok(info) if info.last.is_some() => {}
+        Ok(_) | Err(Error::StreamNotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let (any, soft) = (ExpectedRevision::Any, DeleteKind::Soft);
+    match client.delete(&snapshots, any, soft).await {
+        // Somebody else was faster.
+        Ok(_) | Err(Error::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -2,6 +2,7 @@
 //! where that is.
 
 mod appends;
+mod commands;
 mod connections;
 mod fake;
 mod reads;

@@ -1,4 +1,4 @@
-//! Aggregates, snapshots and decisions against a real server.
+//! Aggregates, snapshots, decisions and process managers against a real server.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -10,5 +10,7 @@ mod aggregates;
 mod decisions;
 #[path = "model/processes.rs"]
 mod processes;
+#[path = "model/races.rs"]
+mod races;
 #[path = "model/snapshots.rs"]
 mod snapshots;

@@ -63,17 +63,25 @@ impl Changes {
 
 impl<A: Aggregate> Loaded<A> {
     /// What it has decided, for [`Client::append_changes`]. The ids of the events follow from the id of
-    /// the command, so that the same command is not done twice; without one they are new.
+    /// the command; without one they are new.
     ///
     /// # Errors
     ///
-    /// As [`crate::encode`].
+    /// As [`crate::encode`]; `InvalidArgument` for field `command_id`, when the command is done already
+    /// ([`Self::has_done`]).
     pub fn changes(&self, context: &Context) -> Result<Changes> {
         self.changes_of(self.decided(), context)
     }
 
     pub(crate) fn changes_of(&self, events: &[A::Event], context: &Context) -> Result<Changes> {
         let context = context.clone().identified();
+        let done = context.command().filter(|id| self.has_done(*id));
+        if let Some(id) = done
+            && !events.is_empty()
+        {
+            let reason = format!("`{}` has done the command {id} already", self.stream());
+            return Err(Error::invalid("command_id", reason));
+        }
         let events = encode_all(self.stream(), events, &context)?;
         Ok(Changes::new(self.stream().clone(), self.expected(), events))
     }

@@ -5,7 +5,9 @@ use super::changes::event_id;
 use crate::aggregate::Aggregate;
 use crate::event::decode;
 use crate::snapshot::SnapshotPlace;
-use icecore_core::{ExpectedRevision, RecordedEvent, Result, Revision, StreamName, Timestamp};
+use icecore_core::{
+    ExpectedRevision, Position, RecordedEvent, Result, Revision, StreamName, Timestamp,
+};
 use std::fmt;
 use uuid::Uuid;
 
@@ -20,6 +22,9 @@ use uuid::Uuid;
 /// // A transfer between two accounts: both take effect or neither.
 /// let context = Context::new().by("anna").identified();
 /// let (mut from, mut to) = (accounts.load("anna").await?, accounts.load("berta").await?);
+/// if context.command().is_some_and(|id| from.has_done(id)) {
+///     return Ok(()); // It was sent again.
+/// }
 /// from.handle(&withdraw)?;
 /// to.handle(&deposit)?;
 /// client.append_changes([from.changes(&context)?, to.changes(&context)?]).await?;
@@ -30,6 +35,8 @@ pub struct Loaded<A: Aggregate> {
     stream: StreamName,
     state: A,
     revision: Option<Revision>,
+    /// Where its last event stands; the start, when it has none.
+    position: Position,
     /// The ids of its events, the newest last; those from before a snapshot are the newest only.
     ids: Vec<Uuid>,
     /// When its snapshot or else the first of its events was recorded, and when the last one.
@@ -86,6 +93,7 @@ impl<A: Aggregate> Loaded<A> {
             stream,
             state: A::default(),
             revision: None,
+            position: Position::START,
             ids: Vec::new(),
             span: None,
             snapshot: None,
@@ -103,6 +111,7 @@ impl<A: Aggregate> Loaded<A> {
         Self {
             state,
             revision: Some(snapshot.revision),
+            position: snapshot.position,
             ids,
             span: Some((snapshot.recorded_at, snapshot.recorded_at)),
             snapshot: Some(snapshot),
@@ -124,6 +133,7 @@ impl<A: Aggregate> Loaded<A> {
             self.state.apply(&event);
         }
         self.revision = Some(event.revision);
+        self.position = event.position;
         let since = self.span.map_or(event.recorded_at, |(since, _)| since);
         self.span = Some((since, event.recorded_at));
         self.ids.push(event.id);
@@ -142,6 +152,10 @@ impl<A: Aggregate> Loaded<A> {
     pub(crate) fn expected(&self) -> ExpectedRevision {
         self.revision
             .map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact)
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.position
     }
 
     pub(crate) fn snapshot(&self) -> Option<SnapshotPlace> {

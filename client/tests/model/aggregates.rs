@@ -162,6 +162,49 @@ async fn several_aggregates_change_in_one_append() {
 }
 
 #[tokio::test]
+async fn what_a_command_did_to_several_aggregates_is_not_done_again() {
+    let server = in_memory().await;
+    let client = server.client();
+    let accounts = accounts(&client);
+    let context = Context::new().command_id(Uuid::from_u128(7));
+    let (mut from, mut to) = (
+        accounts.load("a").await.unwrap(),
+        accounts.load("b").await.unwrap(),
+    );
+    assert!(!from.has_done(Uuid::from_u128(7)));
+    from.handle(&DEPOSIT).unwrap();
+    to.handle(&DEPOSIT).unwrap();
+    let changes = [from.changes(&context), to.changes(&context)].map(Result::unwrap);
+    assert_ne!(changes[0].events()[0].id, changes[1].events()[0].id);
+    // The same append twice is one.
+    client.append_changes(changes.clone()).await.unwrap();
+    client.append_changes(changes).await.unwrap();
+    // The same command, decided anew, says so before anything is written.
+    let mut again = accounts.load("a").await.unwrap();
+    assert!(again.has_done(Uuid::from_u128(7)));
+    assert!(again.changes(&context).unwrap().events().is_empty());
+    again.handle(&DEPOSIT).unwrap();
+    let error = again.changes(&context).unwrap_err();
+    assert!(
+        matches!(&error, Error::InvalidArgument { field, .. } if *field == "command_id"),
+        "{error}"
+    );
+    for id in ["a", "b"] {
+        assert_eq!(accounts.load(id).await.unwrap().state().balance, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_aggregate_has_an_id() {
+    let server = in_memory().await;
+    let error = accounts(&server.client()).load("").await.unwrap_err();
+    assert!(
+        matches!(&error, Error::InvalidArgument { field, .. } if *field == "id"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn the_audit_trail_says_what_when_by_whom_and_why() {
     let server = in_memory().await;
     let accounts = accounts(&server.client());

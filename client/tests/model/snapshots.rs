@@ -3,7 +3,7 @@
 use crate::account::{Account, AccountCommand, AccountEvent, DEPOSIT, accounts};
 use futures::TryStreamExt;
 use icecore_client::{
-    Aggregate, Client, Context, DeleteKind, Effect, Event, ExpectedRevision, RecordedEvent,
+    Aggregate, Client, Context, DeleteKind, Effect, Error, Event, ExpectedRevision, RecordedEvent,
     RecordedEventExt, Repository, Revision, ScavengeMode, Snapshot, SnapshotPolicy, StreamName,
     Substitute, json_event,
 };
@@ -145,19 +145,85 @@ async fn a_snapshot_of_a_stream_that_was_deleted_is_ignored() {
 }
 
 #[tokio::test]
+async fn a_snapshot_of_the_last_event_before_a_deletion_is_ignored() {
+    let server = in_memory().await;
+    let client = server.client();
+    let (with, without) = (accounts(&client).snapshots(EVERY_TEN), accounts(&client));
+    deposit(&without, 10).await;
+    with.load("1").await.unwrap();
+    let snapshot = taken(&client).await.pop().unwrap();
+    assert_eq!(snapshot.json::<Value>().unwrap()["revision"], 9);
+    let stream = with.stream("1").unwrap();
+    let any = ExpectedRevision::Any;
+    client.delete(&stream, any, DeleteKind::Soft).await.unwrap();
+    // What comes after it follows the snapshot without a gap.
+    deposit(&without, 1).await;
+    assert_eq!(with.load("1").await.unwrap().state().balance, 1);
+    deposit(&without, 60).await;
+    assert_eq!(with.load("1").await.unwrap().state().balance, 61);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_written_late_does_not_outlive_a_deletion() {
+    let server = in_memory().await;
+    let client = server.client();
+    let (with, without) = (accounts(&client).snapshots(EVERY_TEN), accounts(&client));
+    deposit(&without, 10).await;
+    with.load("1").await.unwrap();
+    let stream = with.stream("1").unwrap();
+    let any = ExpectedRevision::Any;
+    client.delete(&stream, any, DeleteKind::Soft).await.unwrap();
+    lie(&client, |_| ()).await;
+    deposit(&without, 1).await;
+    assert_eq!(with.load("1").await.unwrap().state().balance, 1);
+}
+
+#[tokio::test]
+async fn an_aggregate_may_be_deleted_again_and_again() {
+    let server = in_memory().await;
+    let client = server.client();
+    let accounts = accounts(&client).snapshots(EVERY_TEN);
+    let any = ExpectedRevision::Any;
+    for events in [15, 3, 15, 0] {
+        deposit(&accounts, events + 1).await;
+        let loaded = accounts.load("1").await.unwrap();
+        assert_eq!(loaded.state().balance, events + 1);
+        assert_eq!(taken(&client).await.len(), usize::from(events > 10));
+        accounts.delete("1", any, DeleteKind::Soft).await.unwrap();
+        assert!(taken(&client).await.is_empty());
+    }
+    deposit(&accounts, 11).await;
+    let wrong = ExpectedRevision::Exact(Revision::new(7));
+    let refused = accounts.delete("1", wrong, DeleteKind::Tombstone).await;
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    // The aggregate is there, and gets a snapshot again.
+    assert_eq!(accounts.load("1").await.unwrap().state().balance, 11);
+    assert_eq!(taken(&client).await.len(), 1);
+    accounts
+        .delete("1", any, DeleteKind::Tombstone)
+        .await
+        .unwrap();
+    assert!(taken(&client).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_stream_may_be_truncated_behind_its_snapshot() {
     let server = in_memory().await;
     let client = server.client();
     let accounts = accounts(&client).snapshots(EVERY_TEN);
+    // A deletion before the snapshot does not concern it.
+    deposit(&accounts, 5).await;
+    let any = ExpectedRevision::Any;
+    accounts.delete("1", any, DeleteKind::Soft).await.unwrap();
     deposit(&accounts, 10).await;
     accounts.load("1").await.unwrap();
     let stream = accounts.stream("1").unwrap();
-    client.truncate(&stream, Revision::new(10)).await.unwrap();
+    client.truncate(&stream, Revision::new(15)).await.unwrap();
     assert_eq!(accounts.load("1").await.unwrap().state().balance, 10);
     deposit(&accounts, 3).await;
     assert_eq!(accounts.load("1").await.unwrap().state().balance, 13);
     // Behind what the snapshot knows something is missing now.
-    client.truncate(&stream, Revision::new(12)).await.unwrap();
+    client.truncate(&stream, Revision::new(17)).await.unwrap();
     assert_eq!(accounts.load("1").await.unwrap().state().balance, 1);
 }
 
@@ -181,6 +247,59 @@ async fn a_command_from_before_the_snapshot_is_recognised() {
         .unwrap();
     assert!(matches!(again.effect, Effect::DoneBefore));
     assert_eq!(again.state.balance, 124);
+}
+
+#[tokio::test]
+async fn the_last_256_commands_before_a_snapshot_are_recognised() {
+    let server = in_memory().await;
+    let client = server.client();
+    let accounts = accounts(&client).snapshots(SnapshotPolicy::every(100));
+    let execute = async |id: u128| {
+        let context = Context::new().command_id(Uuid::from_u128(id));
+        let executed = accounts.execute("1", &DEPOSIT).context(context).await;
+        executed.unwrap().effect
+    };
+    for id in 1..=301 {
+        assert!(matches!(execute(id).await, Effect::Appended(..)), "{id}");
+    }
+    let snapshot = taken(&client).await.pop().unwrap();
+    assert_eq!(snapshot.json::<Value>().unwrap()["revision"], 299);
+    for id in [301, 300, 45] {
+        assert!(matches!(execute(id).await, Effect::DoneBefore), "{id}");
+    }
+    assert!(matches!(execute(44).await, Effect::Appended(..)));
+}
+
+/// A state that is larger than an event may be.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Huge(String);
+
+impl Aggregate for Huge {
+    const CATEGORY: &'static str = "account";
+    type Event = AccountEvent;
+    type Command = AccountCommand;
+    type Error = std::convert::Infallible;
+
+    fn apply(&mut self, _: &AccountEvent) {
+        self.0.push_str(&"x".repeat(2 * 1_024 * 1_024));
+    }
+
+    fn handle(&self, _: &AccountCommand) -> Result<Vec<AccountEvent>, Self::Error> {
+        Ok(vec![])
+    }
+}
+
+impl Snapshot for Huge {}
+
+#[tokio::test]
+async fn a_state_that_does_not_fit_an_event_is_loaded_without_a_snapshot() {
+    let server = in_memory().await;
+    let client = server.client();
+    deposit(&accounts(&client), 11).await;
+    let huge = Repository::<Huge>::new(client.clone()).snapshots(EVERY_TEN);
+    let loaded = huge.load("1").await.unwrap();
+    assert_eq!(loaded.state().0.len(), 22 * 1_024 * 1_024);
+    assert!(taken(&client).await.is_empty());
 }
 
 /// The account with another shape of state.

@@ -3,8 +3,10 @@
 //! Events take the way through encoding and decoding that they take through the store, so a test also
 //! finds what serde cannot write or read.
 
+mod process;
 mod projected;
 
+pub use process::{GivenProcess, given_process};
 pub use projected::project;
 
 use crate::aggregate::Aggregate;

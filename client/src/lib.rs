@@ -107,7 +107,9 @@ pub use clock::{Clock, VirtualClock};
 pub use context::Context;
 pub use decision::{DecideCall, Decided, Decision};
 pub use event::{Event, Substitute, decode, encode, event_types_of};
-pub use given::{Given, When, decode_sample, given, given_found, project};
+pub use given::{
+    Given, GivenProcess, When, decode_sample, given, given_found, given_process, project,
+};
 pub use group::{ConsumeCall, GroupEvent, GroupEvents};
 /// What a group has parked; [`ParkedEvent`] is what a projection has.
 pub use icecore_core::ParkedEvent as GroupParkedEvent;

@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::projection::BoxError;
 use crate::repository::Changes;
 use icecore_core::RecordedEvent;
+use std::fmt;
 use std::time::Duration;
 
 /// A process that goes over several aggregates: an order that is paid, packed, sent, and given up when
@@ -22,6 +23,8 @@ use std::time::Duration;
 ///
 /// - Each event takes effect **once**: what the process records, what its commands append and that the
 ///   event is done are one append.
+/// - A manager whose group was deleted and made anew sees all events again, and passes over those after
+///   which it has recorded something.
 /// - The events of one stream come in order. One that fails again and again is parked, with its stream;
 ///   the others flow on (`icecore group parked`).
 /// - Several workers may run, in one program or in many.
@@ -100,7 +103,7 @@ pub trait ProcessManager: Default + Send + Sync + 'static {
     /// stream `payment-order-7`. No `-` in it.
     const NAME: &'static str;
 
-    /// What it listens to, of all streams: an enum of its own with the variants that it needs.
+    /// What it listens to, of all streams but its own: an enum of its own with the variants that it needs.
     type Input: Event;
 
     /// What it remembers.
@@ -126,8 +129,8 @@ pub trait ProcessManager: Default + Send + Sync + 'static {
 }
 
 /// What follows from an event: what is recorded, whom it asks to do what, and until when it waits. All of
-/// it takes effect together.
-#[derive(Debug)]
+/// it takes effect together. Two are equal when the same follows, so a test compares them
+/// ([`crate::given_process`]).
 #[must_use]
 pub struct Reaction<P: ProcessManager> {
     pub(crate) events: Vec<P::Event>,
@@ -167,19 +170,50 @@ impl<P: ProcessManager> Reaction<P> {
     /// [`ProcessManager::timed_out`] is called with this name when so much time has gone by since the event
     /// was recorded, or since a timeout was due that this follows from; unless it is cancelled. Set
     /// again, it begins anew.
-    pub fn timeout(mut self, name: impl Into<String>, after: Duration) -> Self {
-        self.timeouts.push((name.into(), Timeout::Set(after)));
-        self
+    pub fn timeout(self, name: impl Into<String>, after: Duration) -> Self {
+        self.change(name.into(), Timeout::Set(after))
     }
 
     /// The process does not wait for that any more.
-    pub fn cancel(mut self, name: impl Into<String>) -> Self {
-        self.timeouts.push((name.into(), Timeout::Cancel));
+    pub fn cancel(self, name: impl Into<String>) -> Self {
+        self.change(name.into(), Timeout::Cancel)
+    }
+
+    /// The last word on a timeout is what counts.
+    fn change(mut self, name: String, timeout: Timeout) -> Self {
+        self.timeouts.retain(|(other, _)| *other != name);
+        self.timeouts.push((name, timeout));
         self
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.commands.is_empty() && self.timeouts.is_empty()
+    }
+}
+
+impl<P: ProcessManager> PartialEq for Reaction<P>
+where
+    P::Event: PartialEq,
+    P::Command: PartialEq,
+{
+    fn eq(&self, other: &Self) -> bool {
+        self.events == other.events
+            && self.commands == other.commands
+            && self.timeouts == other.timeouts
+    }
+}
+
+impl<P: ProcessManager> fmt::Debug for Reaction<P>
+where
+    P::Event: fmt::Debug,
+    P::Command: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reaction")
+            .field("events", &self.events)
+            .field("commands", &self.commands)
+            .field("timeouts", &self.timeouts)
+            .finish()
     }
 }
 

@@ -8,6 +8,8 @@ mod account;
 mod aggregates;
 #[path = "model/decisions.rs"]
 mod decisions;
+#[path = "model/listeners.rs"]
+mod listeners;
 #[path = "model/processes.rs"]
 mod processes;
 #[path = "model/races.rs"]

@@ -93,8 +93,8 @@ impl<P: ProcessManager, D: Dispatch<P::Command>> ProcessRunner<P, D> {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for field `event`, when the input is no enum ([`crate::event_types_of`]), and for
-    /// `filter`, when the manager's group was made for other types: it would not see all of its events.
+    /// `InvalidArgument` for field `category`, when there is a `-` in the manager's name; for `event`, when
+    /// the input is no enum ([`crate::event_types_of`]); for `filter`, when the manager's group was made for other types: it would not see all of its events.
     /// Errors of the store that do not pass by themselves.
     ///
     /// # Panics
@@ -103,9 +103,9 @@ impl<P: ProcessManager, D: Dispatch<P::Command>> ProcessRunner<P, D> {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let group = self.group()?;
         let id = group.id.clone();
-        make(&self.client, group).await?;
         let stepper = Stepper::<P, D>::new(self.client.clone(), self.dispatch, self.conflicts)?;
         let stepper = Arc::new(stepper);
+        make(&self.client, group).await?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for _ in 0..self.workers {

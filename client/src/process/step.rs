@@ -13,8 +13,8 @@ use crate::projection::BoxError;
 use crate::repository::{Attempts, Changes, ExecuteError, Loaded, Repository, event_id};
 use crate::retry::RetryPolicy;
 use icecore_core::{
-    Append, Error, EventType, ExpectedRevision, GroupProblem, NackAction, RecordedEvent, Refusal,
-    Result,
+    Append, Category, Error, EventType, ExpectedRevision, GroupProblem, NackAction, RecordedEvent,
+    Refusal, Result,
 };
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(super) struct Stepper<P: ProcessManager, D> {
     dispatch: Arc<D>,
     processes: Repository<State<P>>,
     elapsed: EventType,
+    /// The category of the manager's own streams.
+    category: Category,
     conflicts: RetryPolicy,
 }
 
@@ -57,6 +59,7 @@ impl<P: ProcessManager, D: Dispatch<P::Command>> Stepper<P, D> {
             client,
             dispatch,
             elapsed: timeouts::elapsed_type::<P>()?,
+            category: Category::new(P::NAME)?,
             conflicts,
         })
     }
@@ -130,6 +133,9 @@ impl<P: ProcessManager, D: Dispatch<P::Command>> Stepper<P, D> {
             let due: TimeoutData = event.json()?;
             return Ok(Some((due.process.clone(), Input::Timeout(due))));
         }
+        if event.stream.category().as_ref() == Some(&self.category) {
+            return Ok(None);
+        }
         let Some(input) = decode::<P::Input>(event)? else {
             return Ok(None);
         };
@@ -145,6 +151,10 @@ impl<P: ProcessManager, D: Dispatch<P::Command>> Stepper<P, D> {
         input: &Input<P>,
     ) -> Result<Outcome, StepError> {
         let loaded = self.processes.load(process).await?;
+        // Only a group that was made anew gives an event again that is done.
+        if loaded.has_done(step_of(event)) {
+            return Ok(Outcome::Nothing);
+        }
         let State(state) = loaded.state();
         let reaction = match input {
             Input::Event(input) => state.react(process, input),
@@ -189,7 +199,7 @@ impl<P: ProcessManager, D: Dispatch<P::Command>> Stepper<P, D> {
         loaded: &Loaded<State<P>>,
         reaction: Reaction<P>,
     ) -> Result<Vec<Changes>, StepError> {
-        let step = Uuid::new_v5(&event.id, &event.position.get().to_be_bytes());
+        let step = step_of(event);
         let context = Context::caused_by(event);
         let own = context.clone().command_id(step);
         let mut all = vec![loaded.changes_of(&reaction.events, &own)?];
@@ -216,6 +226,11 @@ impl<P: ProcessManager, D: Dispatch<P::Command>> Stepper<P, D> {
         }
         Ok(all)
     }
+}
+
+/// The id of what a manager does about an event.
+fn step_of(event: &RecordedEvent) -> Uuid {
+    Uuid::new_v5(&event.id, &event.position.get().to_be_bytes())
 }
 
 /// Why an attempt came to nothing.

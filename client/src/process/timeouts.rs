@@ -24,7 +24,7 @@ use icecore_core::{
     Revision, StreamName, Subscribe, SubscriptionMessage, SystemStreams, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -62,7 +62,7 @@ pub(super) fn changes<P: ProcessManager>(
     (process, name, timeout): (&str, &str, Timeout),
     (id, context): (Uuid, &Context),
 ) -> Result<Changes> {
-    let stream = StreamName::new(format!("{}{process}/{name}", prefix::<P>()))?;
+    let stream = stream_of::<P>(process, name)?;
     let (event_type, data) = match timeout {
         Timeout::Cancel => (CANCELLED, "{}".to_owned()),
         Timeout::Set(after) => {
@@ -93,6 +93,19 @@ fn prefix<P: ProcessManager>() -> String {
     format!("$timeout_{}-", P::NAME)
 }
 
+/// The stream of a timeout. The last `/` stands before the name, so a `/` within that is written otherwise.
+fn stream_of<P: ProcessManager>(process: &str, name: &str) -> Result<StreamName> {
+    let name = name.replace('%', "%25").replace('/', "%2F");
+    StreamName::new(format!("{}{process}/{name}", prefix::<P>()))
+}
+
+/// The timeouts that have been set and are not done with.
+#[derive(Default)]
+struct Timeouts {
+    of_streams: HashMap<StreamName, Pending>,
+    by_due: BTreeSet<(Timestamp, StreamName)>,
+}
+
 /// A timeout that has been set.
 struct Pending {
     set: Uuid,
@@ -114,74 +127,84 @@ pub(super) async fn watch<P: ProcessManager>(client: &Client, clock: &Clock) -> 
         filter,
         ..Subscribe::all()
     });
-    let mut pending = HashMap::new();
+    let mut pending = Timeouts::default();
     let mut caught_up = false;
     loop {
-        let next = pending
-            .iter()
-            .min_by_key(|(_, pending): &(_, &Pending)| pending.due);
-        let due = next.map(|(stream, pending): (&StreamName, _)| (stream.clone(), pending.due));
         tokio::select! {
             message = subscription.try_next() => match message? {
                 Some(SubscriptionMessage::Events(events)) => {
                     for event in &events {
-                        take(&mut pending, event);
+                        pending.take(event);
                     }
                 }
                 Some(SubscriptionMessage::CaughtUp { .. }) => caught_up = true,
                 Some(_) => {}
                 None => return Err(Error::unavailable("the subscription to timeouts ended")),
             },
-            stream = wait(clock, due), if caught_up => {
-                elapse::<P>(client, &mut pending, stream).await?;
+            stream = pending.next(clock), if caught_up => {
+                elapse::<P>(client, &mut pending, &stream).await?;
             }
         }
     }
 }
 
-async fn wait(clock: &Clock, due: Option<(StreamName, Timestamp)>) -> StreamName {
-    match due {
-        Some((stream, due)) => {
-            clock.wait_until(due).await;
-            stream
+impl Timeouts {
+    /// What an event of a timeout's stream says: set, or done with.
+    fn take(&mut self, event: &RecordedEvent) {
+        self.remove(&event.stream);
+        if event.event_type.as_str() != SET {
+            return;
         }
-        None => std::future::pending().await,
+        let data = event.json::<TimeoutData>();
+        let Ok((due, data)) = data.and_then(|data| Ok((data.time()?, data))) else {
+            tracing::warn!(stream = %event.stream, position = %event.position, "not a timeout");
+            return;
+        };
+        let pending = Pending {
+            set: event.id,
+            revision: event.revision,
+            due,
+            data,
+            context: Context::caused_by(event),
+        };
+        self.by_due.insert((due, event.stream.clone()));
+        self.of_streams.insert(event.stream.clone(), pending);
     }
-}
 
-fn take(pending: &mut HashMap<StreamName, Pending>, event: &RecordedEvent) {
-    let data = event.json::<TimeoutData>().ok();
-    let data = data.filter(|_| event.event_type.as_str() == SET);
-    let due = data.as_ref().and_then(|data| data.time().ok());
-    let timeout = data.zip(due).map(|(data, due)| Pending {
-        set: event.id,
-        revision: event.revision,
-        due,
-        data,
-        context: Context::caused_by(event),
-    });
-    match timeout {
-        Some(timeout) => pending.insert(event.stream.clone(), timeout),
-        None => pending.remove(&event.stream),
-    };
+    fn remove(&mut self, stream: &StreamName) {
+        if let Some(pending) = self.of_streams.remove(stream) {
+            self.by_due.remove(&(pending.due, stream.clone()));
+        }
+    }
+
+    /// Waits until the first of them is due.
+    async fn next(&self, clock: &Clock) -> StreamName {
+        match self.by_due.first() {
+            Some((due, stream)) => {
+                clock.wait_until(*due).await;
+                stream.clone()
+            }
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Appends that a timeout has elapsed, unless another worker or a cancellation was faster.
 async fn elapse<P: ProcessManager>(
     client: &Client,
-    pending: &mut HashMap<StreamName, Pending>,
-    stream: StreamName,
+    pending: &mut Timeouts,
+    stream: &StreamName,
 ) -> Result<()> {
-    let Some(timeout) = pending.get(&stream) else {
+    let Some(timeout) = pending.of_streams.get(stream) else {
         return Ok(());
     };
     let id = Uuid::new_v5(&timeout.set, b"elapsed");
     let mut event = EventData::json(id, elapsed_type::<P>()?.as_str(), to_json(&timeout.data)?)?;
     event.metadata = timeout.context.metadata(1)?;
     let expected = ExpectedRevision::Exact(timeout.revision);
-    match client.append(&stream, expected, [event]).await {
+    match client.append(stream, expected, [event]).await {
         Ok(_) | Err(Error::Refused(_) | Error::StreamDeleted { .. }) => {
-            pending.remove(&stream);
+            pending.remove(stream);
             Ok(())
         }
         Err(error) if passes(&error) => {

@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use icecore_client::{
     Aggregate, BoxError, Changes, Client, Context, Dispatch, Error, Event, ExpectedRevision,
     GroupId, GroupName, GroupSettings, ProcessManager, ProcessRunner, Reaction, RecordedEvent,
-    Repository, Revision, StreamName, VirtualClock, encode, new_event_id,
+    Repository, Revision, StreamName, VirtualClock, encode, given_process, new_event_id,
 };
 use icecore_testing::TestServer;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,7 @@ enum ConfirmationEvent {
 
 impl Event for ConfirmationEvent {}
 
+#[derive(Debug, PartialEq)]
 enum Mail {
     Confirm { to: String },
     Remind { to: String },
@@ -346,6 +347,43 @@ async fn a_group_that_was_made_for_other_events_is_refused() {
     let error = smaller.run(std::future::pending()).await.unwrap_err();
     let error = error.to_string();
     assert!(error.contains("was made for other events"), "{error}");
+}
+
+#[test]
+fn a_reaction_without_a_store() {
+    let begun = || ConfirmationEvent::Begun {
+        email: "anna".into(),
+    };
+    let remind = || Mail::Remind { to: "anna".into() };
+    given_process::<Confirmation>("1", [begun()])
+        .when(&OrderEvent::OrderPaid)
+        .then(
+            Reaction::new()
+                .timeout("payment", DAY)
+                .record(ConfirmationEvent::Paid)
+                .cancel("payment"),
+        );
+    let reminded = given_process::<Confirmation>("1", [begun()]).when_timed_out("payment");
+    let expected = || {
+        Reaction::new()
+            .record(ConfirmationEvent::Reminded)
+            .timeout("payment", DAY)
+    };
+    assert_ne!(reminded, expected());
+    assert_ne!(reminded, expected().send(Mail::Remind { to: "b".into() }));
+    assert_ne!(
+        reminded,
+        expected().send(remind()).timeout("payment", 2 * DAY)
+    );
+    reminded.then(expected().send(remind()));
+    let given = [
+        begun(),
+        ConfirmationEvent::Reminded,
+        ConfirmationEvent::GivenUp,
+    ];
+    let given = given_process::<Confirmation>("1", given);
+    assert_eq!((given.state().reminded, &given.state().email), (1, &None));
+    given.when_timed_out("payment").then(Reaction::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

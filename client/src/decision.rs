@@ -229,17 +229,8 @@ impl<'a, D: Decision> Known<'a, D> {
         };
         let from = self.after.next();
         let reads = items.iter().map(|item| matching(client, item, from));
-        let mut matching = BTreeMap::new();
-        let mut last = Position::new(u64::MAX);
-        for (events, up_to) in try_join_all(reads).await? {
-            last = last.min(up_to);
-            matching.extend(events.into_iter().map(|event| (event.position, event)));
-        }
-        // What one read has seen and another one may not have seen comes with the next attempt.
-        for recorded in matching
-            .into_values()
-            .take_while(|event| event.position <= last)
-        {
+        let (matching, last) = merged(try_join_all(reads).await?);
+        for recorded in matching {
             if let Some(event) = decode(&recorded)? {
                 self.decision.apply(&mut self.state, &event);
             }
@@ -273,6 +264,17 @@ impl<'a, D: Decision> Known<'a, D> {
     }
 }
 
+/// What several reads have found, in order, each event once, and the position up to which all of it is
+/// there. What one read has seen and another may not have seen comes with the next attempt.
+fn merged(reads: Vec<(Vec<RecordedEvent>, Position)>) -> (Vec<RecordedEvent>, Position) {
+    let last = reads.iter().map(|(_, up_to)| *up_to).min();
+    let last = last.unwrap_or_default();
+    let found = reads.into_iter().flat_map(|(events, _)| events);
+    let found = found.filter(|event| event.position <= last);
+    let found: BTreeMap<_, _> = found.map(|event| (event.position, event)).collect();
+    (found.into_values().collect(), last)
+}
+
 /// The events that match, and the position up to which all of them are there.
 async fn matching(
     client: &Client,
@@ -299,4 +301,33 @@ async fn matching(
     }
     let last = last.ok_or_else(|| Error::internal("the server ended a read without an answer"))?;
     Ok((events, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::recorded;
+    use crate::json::json_event;
+
+    fn found(positions: &[u64], last: u64) -> (Vec<RecordedEvent>, Position) {
+        let event = |position: &u64| RecordedEvent {
+            position: Position::new(*position),
+            ..recorded(json_event("Found", "").expect("a valid event"))
+        };
+        (positions.iter().map(event).collect(), Position::new(last))
+    }
+
+    #[test]
+    fn what_only_one_of_several_reads_can_have_seen_is_left_for_later() {
+        for (reads, expected, last) in [
+            (vec![found(&[], 0)], vec![], 0),
+            (vec![found(&[2, 9], 9)], vec![2, 9], 9),
+            (vec![found(&[2, 9], 9), found(&[1, 2], 5)], vec![1, 2], 5),
+            (vec![found(&[4], 4), found(&[3, 4, 8], 8)], vec![3, 4], 4),
+        ] {
+            let (events, up_to) = merged(reads);
+            let positions: Vec<_> = events.iter().map(|event| event.position.get()).collect();
+            assert_eq!((positions, up_to.get()), (expected, last));
+        }
+    }
 }

@@ -316,15 +316,11 @@ async fn continued<A: Aggregate>(
 ) -> Result<Loaded<A>> {
     let next = loaded.next_revision();
     let stream = loaded.stream().clone();
-    let ends = tail.events.first().zip(tail.events.last());
-    let Some((first, last)) = ends.map(|(first, last)| (first.revision, last.revision)) else {
+    let Some(first) = tail.events.first().map(|first| first.revision) else {
         let without: Loaded<A> = whole(client, stream).await?;
         let same = without.revision() == loaded.revision();
         return Ok(if same { loaded } else { without });
     };
-    if last < next {
-        return Ok(loaded);
-    }
     // As long as an event can be seen that is in the snapshot, the stream was not deleted since.
     if first >= next && was_deleted(client, &stream, loaded.position()).await? {
         return whole(client, stream).await;

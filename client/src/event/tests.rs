@@ -122,7 +122,10 @@ fn every_stored_version_becomes_the_present_one() {
 fn what_cannot_be_read_says_which_event_it_is_and_why() {
     let mut erased = sample("Opened", 1, &json!({}));
     erased.erased = true;
+    let mut longer = sample("Opened", 1, &json!({}));
+    longer.data = r#"{"owner":"anna"} and more"#.into();
     for (event, reason) in [
+        (longer, "is not as expected"),
         (sample("Frozen", 1, &json!({})), "is no event of"),
         (
             sample("Opened", 1, &json!({"owner": 7})),
@@ -232,6 +235,33 @@ impl Event for Renamed {
             Ok(data)
         }),
     ];
+}
+
+/// Renamed when it had two versions, and the same since then.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum RenamedLast {
+    B(u64),
+}
+
+impl Event for RenamedLast {
+    const UPCASTS: &'static [Upcast] = &[
+        Upcast::version("A", 1, |data| Ok(data["n"].clone())),
+        Upcast::renamed("A", "B"),
+    ];
+}
+
+#[test]
+fn what_was_renamed_last_keeps_its_version() {
+    let written = encode(&RenamedLast::B(7), Uuid::nil(), &Context::new()).unwrap();
+    assert_eq!(&written.metadata[..], br#"{"schemaVersion":2}"#);
+    for stored in [
+        sample("A", 1, &json!({"n": 7})),
+        sample("A", 2, &json!(7)),
+        sample("B", 2, &json!(7)),
+        recorded(written),
+    ] {
+        assert_eq!(decode(&stored).unwrap(), Some(RenamedLast::B(7)));
+    }
 }
 
 #[test]

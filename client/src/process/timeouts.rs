@@ -215,3 +215,40 @@ async fn elapse<P: ProcessManager>(
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::recorded;
+
+    fn event(stream: &str, event_type: &str, due_nanos: i64) -> RecordedEvent {
+        let data = TimeoutData {
+            process: "1".into(),
+            name: "a".into(),
+            due: Timestamp::from_nanos(due_nanos).to_string(),
+        };
+        let data = to_json(&data).expect("data is JSON");
+        let event = EventData::json(Uuid::nil(), event_type, data).expect("a valid event");
+        RecordedEvent {
+            stream: StreamName::new(stream.to_owned()).expect("a valid name"),
+            ..recorded(event)
+        }
+    }
+
+    #[test]
+    fn the_first_that_is_due_comes_first_and_what_is_done_with_does_not_come() {
+        let mut timeouts = Timeouts::default();
+        let mut after = |stream, event_type, due| {
+            timeouts.take(&event(stream, event_type, due));
+            assert_eq!(timeouts.by_due.len(), timeouts.of_streams.len());
+            let first = timeouts.by_due.first();
+            first.map(|(due, stream)| (stream.to_string(), due.nanos()))
+        };
+        assert_eq!(after("a", SET, 5), Some(("a".into(), 5)));
+        assert_eq!(after("b", SET, 3), Some(("b".into(), 3)));
+        assert_eq!(after("b", SET, 9), Some(("a".into(), 5)));
+        assert_eq!(after("a", CANCELLED, 0), Some(("b".into(), 9)));
+        assert_eq!(after("b", "$timeoutElapsed-x", 9), None);
+        assert_eq!(after("never-set", CANCELLED, 0), None);
+    }
+}

@@ -253,8 +253,8 @@ async fn of_many_who_want_to_be_first_one_is() {
     let events = client.read_all().types(["Begun"]).await.unwrap();
     let streams: Vec<_> = events.iter().map(|event| event.stream.as_str()).collect();
     assert_eq!(streams, ["a-1", "a-2", "a-1"]);
-    // One more, and the rule has nothing to say any more.
-    let stream = StreamName::new("a-3").unwrap();
+    // One more, in a stream of the system, and the rule has nothing to say any more.
+    let stream = StreamName::new("$begun-3").unwrap();
     let by = "a-3".into();
     let event = encode(&Begun::Begun { by }, new_event_id(), &Context::new()).unwrap();
     let none = ExpectedRevision::NoStream;

@@ -166,7 +166,11 @@ impl ProcessManager for Waiting {
     }
 
     fn timed_out(&self, _: &str, timeout: &str) -> Reaction<Self> {
-        Reaction::new().record(said(&format!("{timeout} is over")))
+        let reaction = Reaction::new().record(said(&format!("{timeout} is over")));
+        match timeout {
+            "repeated" => reaction.timeout(timeout, Duration::from_secs(3_600)),
+            _ => reaction,
+        }
     }
 }
 
@@ -232,14 +236,19 @@ async fn a_group_that_is_made_anew_does_nothing_twice() {
 
 #[tokio::test]
 async fn a_timeout_that_has_elapsed_may_still_be_cancelled() {
-    for (cancelled, expected) in [(true, vec!["x"]), (false, vec!["x", "x is over"])] {
+    for (cancelled, what, expected) in [
+        (true, "x", vec!["x"]),
+        (true, "repeated", vec!["repeated"]),
+        (false, "x", vec!["x", "x is over"]),
+        (false, "repeated", vec!["repeated", "repeated is over"]),
+    ] {
         let server = TestServer::in_memory().start().await;
         let client = server.client();
         let running = start(&client);
-        say_and_wait(&client, "1", "x").await;
+        say_and_wait(&client, "1", what).await;
         running.abort();
         drop(running.await);
-        let stream = StreamName::new("$timeout_waiting-1/x").unwrap();
+        let stream = StreamName::new(format!("$timeout_waiting-1/{what}")).unwrap();
         let set = client.read_stream(&stream).await.unwrap().remove(0);
         let data = set.json::<Value>().unwrap();
         let mut events = vec![json_event("$timeoutElapsed-waiting", &data).unwrap()];

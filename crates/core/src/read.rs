@@ -71,7 +71,8 @@ impl Read {
 pub struct ReadBatch {
     /// The events; may be empty only in the first batch of a read that finds nothing.
     pub events: Vec<RecordedEvent>,
-    /// The last position of the store when the batch was read.
+    /// The last position of the store when the read began. Nothing behind it is in the read, and a read
+    /// forwards that ended by itself has everything up to it: what a condition is made after.
     pub last_position: Position,
 }
 

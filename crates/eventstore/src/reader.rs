@@ -74,6 +74,8 @@ enum Phase {
 struct Reading {
     store: EventStore,
     source: Source,
+    /// The last position when it began: what came later is not looked at.
+    last: Position,
     /// Events that may still be returned.
     left: u64,
     end: bool,
@@ -119,6 +121,7 @@ impl Reading {
         Ok(Self {
             store,
             source,
+            last,
             left,
             end: false,
         })
@@ -154,7 +157,7 @@ impl Reading {
         self.end |= self.left == 0;
         Ok(ReadBatch {
             events,
-            last_position: self.store.last_position(),
+            last_position: self.last,
         })
     }
 }

@@ -391,3 +391,21 @@ async fn rare_events_far_apart_are_found_page_by_page() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_says_up_to_where_it_has_looked_and_not_what_came_meanwhile() {
+    let store = open().await;
+    let ids: Vec<u128> = (1..=2_000).collect();
+    store.put("a-1", NoStream, &ids).await.unwrap();
+    let mut batches = Box::pin(store.store.read(Read::all()));
+    let first = batches.next().await.unwrap().unwrap();
+    assert!(first.events.len() < ids.len());
+    store.put("a-1", Any, &[2_001]).await.unwrap();
+    let mut read = first.events.len();
+    while let Some(batch) = batches.next().await {
+        let batch = batch.unwrap();
+        assert_eq!(batch.last_position, Position::new(2_000));
+        read += batch.events.len();
+    }
+    assert_eq!(read, ids.len());
+}

@@ -39,6 +39,17 @@ macro_rules! filter_methods {
                 self
             }
 
+            /// Only events of the types that this enum names, with the older names that it knows. Given
+            /// again, the types add up.
+            ///
+            /// # Errors
+            ///
+            /// As [`event_types_of`]($crate::event_types_of).
+            pub fn events_of<E: $crate::Event>(self) -> icecore_core::Result<Self> {
+                let types = $crate::event_types_of::<E>()?;
+                Ok(self.types(types.iter().map(|each| each.as_str().to_owned())))
+            }
+
             /// Only events whose type begins with this, or with one of several given.
             pub fn type_prefix(mut self, prefix: impl Into<bytestring::ByteString>) -> Self {
                 $crate::filter::prefix(&mut self.filter_mut().event_type, prefix);

@@ -234,16 +234,18 @@ impl PoisonPolicy {
     }
 }
 
-/// Hands an event to its projection. A panic there is an error of the event.
+/// Hands an event to its projection. A panic there, or in an upcast, is an error of the event.
 pub(super) async fn handle<T, P: Projection<T>>(
     projection: &P,
     transaction: &mut T,
     recorded: &RecordedEvent,
 ) -> Result<(), BoxError> {
-    let Some(event) = decode::<P::Event>(recorded)? else {
-        return Ok(());
+    let handled = async {
+        match decode::<P::Event>(recorded)? {
+            Some(event) => projection.handle(transaction, event, recorded).await,
+            None => Ok(()),
+        }
     };
-    let handled = projection.handle(transaction, event, recorded);
     match AssertUnwindSafe(handled).catch_unwind().await {
         Ok(handled) => handled,
         Err(panic) => Err(format!("the handler panicked: {}", text_of(&*panic)).into()),

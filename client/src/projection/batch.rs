@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// How much goes into one transaction.
+/// How much goes into one transaction: so many events, and of large ones as many as fit into 16 MiB, at
+/// least one.
 ///
 /// ```
 /// use icecore_client::BatchLimits;
@@ -36,6 +37,9 @@ impl Default for BatchLimits {
     }
 }
 
+/// Most bytes of events in a batch that has more than one.
+const BATCH_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
 /// What one transaction takes.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -53,6 +57,8 @@ pub(super) struct Intake {
     limits: BatchLimits,
     /// What was delivered and not handed out yet.
     waiting: VecDeque<RecordedEvent>,
+    /// The size of that.
+    waiting_bytes: usize,
     /// Since when something waits.
     waiting_since: Option<Instant>,
     /// Everything up to here was delivered, or looked at and left out.
@@ -66,6 +72,7 @@ impl Intake {
             subscription,
             limits,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             waiting_since: None,
             looked: after,
             caught_up: false,
@@ -90,7 +97,10 @@ impl Intake {
 
     /// The next batch, as soon as there is one.
     pub(super) async fn next(&mut self) -> Result<Batch> {
-        while self.waiting.len() < self.limits.events_max && !self.caught_up {
+        while self.waiting.len() < self.limits.events_max
+            && self.waiting_bytes < BATCH_BYTES_MAX
+            && !self.caught_up
+        {
             let message = match self.waiting_since {
                 None => self.message().await?,
                 Some(since) => match timeout_at(since + self.limits.wait, self.message()).await {
@@ -113,6 +123,7 @@ impl Intake {
             SubscriptionMessage::Confirmed { .. } => {}
             SubscriptionMessage::Events(events) => {
                 self.looked = events.last().map_or(self.looked, |last| last.position);
+                self.waiting_bytes += events.iter().map(RecordedEvent::size).sum::<usize>();
                 self.waiting.extend(events);
                 self.waiting_since.get_or_insert_with(Instant::now);
             }
@@ -125,8 +136,15 @@ impl Intake {
     }
 
     fn cut(&mut self) -> Batch {
-        let count = self.waiting.len().min(self.limits.events_max);
-        let events = self.waiting.drain(..count).collect();
+        let mut bytes = 0;
+        let fits = |event: &&RecordedEvent| {
+            bytes += event.size();
+            bytes <= BATCH_BYTES_MAX
+        };
+        let count = self.waiting.iter().take_while(fits).count().max(1);
+        let count = count.min(self.limits.events_max).min(self.waiting.len());
+        let events: Vec<_> = self.waiting.drain(..count).collect();
+        self.waiting_bytes -= events.iter().map(RecordedEvent::size).sum::<usize>();
         let caught_up = self.waiting.is_empty() && std::mem::take(&mut self.caught_up);
         self.waiting_since = (!self.waiting.is_empty()).then(Instant::now);
         Batch {

@@ -97,6 +97,9 @@ pub(super) struct Settings {
     pub(super) grace: Duration,
 }
 
+/// Each look is a read.
+const OBSERVATION_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 impl<P: Projection<S::Transaction>, S: Sink> ProjectionRunner<P, S> {
     /// A runner of this projection into this sink, as generation 1.
     pub fn new(client: Client, sink: S, projection: P) -> Self {
@@ -159,9 +162,9 @@ impl<P: Projection<S::Transaction>, S: Sink> ProjectionRunner<P, S> {
         self
     }
 
-    /// How often lag and rate are looked up; every second unless set.
+    /// How often lag and rate are looked up; every second unless set, not more often than each 10 ms.
     pub fn observation_interval(mut self, interval: Duration) -> Self {
-        self.settings.observation_interval = interval;
+        self.settings.observation_interval = interval.max(OBSERVATION_INTERVAL_MIN);
         self
     }
 

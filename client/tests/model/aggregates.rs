@@ -279,11 +279,13 @@ async fn older_and_unknown_events_of_a_stream() {
         .await
         .unwrap();
     assert_eq!(accounts.load("1").await.unwrap().state().balance, 5);
+    let known = client.read_all().events_of::<AccountEvent>().unwrap();
     let unknown = json_event("Frozen", &json!({})).unwrap();
     client
         .append(&stream, ExpectedRevision::Any, [unknown])
         .await
         .unwrap();
+    assert_eq!(known.await.unwrap().len(), 1);
     let error = accounts.load("1").await.unwrap_err().to_string();
     assert!(
         error.contains("the `Frozen` at position 2 (revision 1 of `account-1`)"),

@@ -3,7 +3,7 @@
 
 use icecore_client::{
     BoxError, Category, Client, Event, EventDataExt, ExpectedRevision, Filter, MemorySink,
-    MemoryTransaction, Position, Projection, ProjectionRunner, RecordedEvent, StreamName,
+    MemoryTransaction, Position, Projection, ProjectionRunner, RecordedEvent, StreamName, Upcast,
     json_event,
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,13 @@ pub(crate) enum Movement {
     Withdrawn { cents: i64 },
 }
 
-impl Event for Movement {}
+impl Event for Movement {
+    /// Panics when the data is no object.
+    const UPCASTS: &'static [Upcast] = &[Upcast::version("Cracked", 1, |mut data| {
+        data["cents"] = 1.into();
+        Ok(data)
+    })];
+}
 
 /// The read model.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -26,16 +26,16 @@ async fn a_poison_event_is_parked_and_the_others_go_on() {
     let client = server.client();
     deposit(&client, 1, &[1, 2, -13, 4, -14]).await;
     let stream = StreamName::new("account-1").unwrap();
-    let garbage = json_event("Deposited", "no object").unwrap();
-    let appended = client.append(&stream, ExpectedRevision::Any, [garbage]);
+    let garbage = ["Deposited", "Cracked"].map(|of_type| json_event(of_type, "no object").unwrap());
+    let appended = client.append(&stream, ExpectedRevision::Any, garbage);
     appended.await.unwrap();
     deposit(&client, 2, &[7]).await;
     let sink = Sink::new();
     let running = quick(&client, &sink).start();
     assert!(running.caught_up().await);
-    assert_eq!(running.progress().borrow().parked, 3);
+    assert_eq!(running.progress().borrow().parked, 4);
     running.stop().await.unwrap();
-    assert_eq!(model(&sink).handled, [1, 2, 4, 7]);
+    assert_eq!(model(&sink).handled, [1, 2, 4, 8]);
     assert_eq!(model(&sink).by_account["account-1"], 7);
 
     let parked = runner(&client, &sink).parked(Position::START, 10).await;
@@ -44,6 +44,10 @@ async fn a_poison_event_is_parked_and_the_others_go_on() {
         (3, "thirteen is not handled"),
         (5, "the handler panicked: fourteen neither"),
         (6, "is not as expected: invalid type: string"),
+        (
+            7,
+            "the handler panicked: cannot access key \"cents\" in JSON string",
+        ),
     ];
     assert_eq!(parked.len(), expected.len());
     for (parked, (position, reason)) in parked.iter().zip(expected) {

@@ -31,6 +31,36 @@ fn keep(directory: &Path, name: &str, ran: Ran) -> String {
 }
 
 #[test]
+fn whoever_erases_is_told_of_the_snapshot_that_may_still_know() {
+    let server = Server::start();
+    fill(&server, "customer-7", 3);
+    let erase = |revision| {
+        let erased = server.run(&["erase", "customer-7", "--revision", revision]);
+        erased.ok().json().remove(0)
+    };
+    assert!(erase("0").get("snapshot").is_none());
+    let snapshot = |data| {
+        let stream = "$snapshot-customer-7";
+        let append = ["append", stream, "--type", "$snapshot", "--data", data];
+        server.run(&append).ok();
+    };
+    snapshot(r#"{"state":{}}"#);
+    assert_eq!(erase("1")["snapshot"], "$snapshot-customer-7");
+    let table = [
+        "erase",
+        "customer-7",
+        "--revision",
+        "1",
+        "--output",
+        "table",
+    ];
+    let table = server.run(&table).ok();
+    assert!(table.out.contains("clear_snapshot"), "{}", table.out);
+    snapshot("{}");
+    assert!(erase("2").get("snapshot").is_none());
+}
+
+#[test]
 fn an_erased_event_is_shown_as_such() {
     let server = Server::start();
     fill(&server, "customer-7", 3);

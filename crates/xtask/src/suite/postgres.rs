@@ -15,7 +15,10 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 /// The user that Debian's package makes. PostgreSQL refuses to run as root.
 const USER: &str = "postgres";
 
-/// Runs the tests of the sink, and the trial that kills workers.
+/// The test of the shop whose list is in PostgreSQL here; its program is one that `cargo test` has built.
+const SHOP: &str = "test shop::who_pays_gets_a_parcel_a_mail_and_a_line_in_the_list ... ok";
+
+/// Runs the tests of the sink, the trial that kills workers, and the shop among the client's examples.
 pub(super) fn run() -> Result<()> {
     let cluster = Cluster::start()?;
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
@@ -29,6 +32,8 @@ pub(super) fn run() -> Result<()> {
                 "postgres",
                 "--test",
                 "kill",
+                "--test",
+                "examples",
             ])
             .args(["--features", "icecore-projection-sqlx/postgres-tests"])
             .env("ICECORE_TEST_POSTGRES", cluster.url())
@@ -37,6 +42,8 @@ pub(super) fn run() -> Result<()> {
     ensure!(passed(&output) > 0, "no test against PostgreSQL has run");
     let killed = output.lines().any(|line| line.starts_with("PostgreSQL: "));
     ensure!(killed, "no worker on PostgreSQL was killed");
+    let shop = output.lines().any(|line| line == SHOP);
+    ensure!(shop, "the shop has not kept its list in PostgreSQL");
     Ok(())
 }
 

@@ -4,9 +4,11 @@
 #![allow(clippy::print_stdout, reason = "a measurement prints what it measured")]
 
 use anyhow::{Context, Result};
-use icecore_client::{Client, ExpectedRevision, Relay, StreamName, json_event};
+use icecore_client::{AppendBuilder, Client, ExpectedRevision, Relay, StreamName, json_event};
 use icecore_relay_trials::{Nats, Rabbit, RealBroker};
 use icecore_testing::TestServer;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 const EVENTS: u32 = 20_000;
@@ -37,10 +39,16 @@ async fn main() -> Result<()> {
 async fn fill(client: &Client, streams: u32) -> Result<()> {
     let text = "x".repeat(100);
     for first in (0..EVENTS).step_by(APPEND as usize) {
-        let mut append = icecore_client::AppendBuilder::default();
-        for number in first..first + APPEND {
-            let stream = StreamName::new(format!("order-{}", number % streams))?;
-            let stream = append.stream(stream, ExpectedRevision::Any)?;
+        let mut append = AppendBuilder::default();
+        let mut known = HashMap::new();
+        for order in (first..first + APPEND).map(|number| number % streams) {
+            let stream = match known.entry(order) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    let name = StreamName::new(format!("order-{order}"))?;
+                    *new.insert(append.stream(name, ExpectedRevision::Any)?)
+                }
+            };
             append.event(stream, json_event("OrderPlaced", &text)?, None)?;
         }
         client.append_request(&append.build()?).await?;

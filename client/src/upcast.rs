@@ -4,11 +4,12 @@ use crate::context::version_in;
 use bytes::Bytes;
 use icecore_core::RecordedEvent;
 use serde_json::Value;
+use std::panic::catch_unwind;
 
 /// Turns the data of one version into that of the next. A refusal says what is wrong with the data.
 ///
-/// `data["key"] = value` panics when the data is not an object, so ask
-/// [`as_object_mut`](serde_json::Value::as_object_mut) where others may have written something else.
+/// `data["key"] = value` panics when the data is not an object. A panic counts as a refusal, without a
+/// reason; [`as_object_mut`](serde_json::Value::as_object_mut) lets it give one.
 pub type UpcastFn = fn(Value) -> Result<Value, String>;
 
 /// One step from an earlier form of an event to a later one. The steps that fit are taken one after the
@@ -134,7 +135,7 @@ pub(crate) fn upcast(steps: &[Upcast], event: &RecordedEvent) -> Result<Outcome,
                     Some(data) => data,
                     None => read(&event.data).map_err(failed)?,
                 };
-                data = Some(upcast(earlier).map_err(failed)?);
+                data = Some(guarded(upcast, earlier).map_err(failed)?);
                 renamed = Some(step.event_type);
                 version += 1;
             }
@@ -154,6 +155,12 @@ pub(crate) fn upcast(steps: &[Upcast], event: &RecordedEvent) -> Result<Outcome,
     };
     let data = data.map_or_else(|| event.data.clone(), |data| data.to_string().into());
     Ok(Outcome::Changed { event_type, data })
+}
+
+/// A panic is a refusal: what stands in the store must not end the program that reads it.
+fn guarded(upcast: UpcastFn, earlier: Value) -> Result<Value, String> {
+    let upcast = catch_unwind(move || upcast(earlier));
+    upcast.unwrap_or_else(|_| Err("the upcast panicked".into()))
 }
 
 fn read(data: &[u8]) -> Result<Value, String> {

@@ -137,6 +137,10 @@ fn what_cannot_be_read_says_which_event_it_is_and_why() {
             "could not be turned from version 1: has no amount",
         ),
         (
+            sample("MoneyDeposited", 2, &json!("no object")),
+            "could not be turned from version 2: the upcast panicked",
+        ),
+        (
             sample("MoneyDeposited", 4, &json!({})),
             "has version 4, this program knows up to 3",
         ),

@@ -234,7 +234,7 @@ impl PoisonPolicy {
     }
 }
 
-/// Hands an event to its projection. A panic there, or in an upcast, is an error of the event.
+/// Hands an event to its projection. A panic there is an error of the event.
 pub(super) async fn handle<T, P: Projection<T>>(
     projection: &P,
     transaction: &mut T,

@@ -7,4 +7,5 @@ mod connections;
 mod fake;
 mod reads;
 mod sessions;
+mod snapshots;
 mod subscriptions;

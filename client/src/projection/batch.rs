@@ -154,3 +154,28 @@ impl Intake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::recorded;
+    use crate::{Client, json_event};
+
+    #[tokio::test]
+    async fn a_batch_of_large_events_is_cut_by_bytes_and_has_one_at_least() {
+        const MIB: usize = 1_024 * 1_024;
+        let client = Client::connect_lazy("http://127.0.0.1:1").expect("a valid address");
+        let subscription = client.subscribe_all().start();
+        let mut intake = Intake::new(subscription, Position::START, BatchLimits::default());
+        let event = |mib: usize| {
+            let mut event = recorded(json_event("Large", "").expect("a valid event"));
+            event.data = vec![0; mib * MIB].into();
+            event
+        };
+        let events = [7, 7, 7, 17, 1].map(event);
+        intake.take(SubscriptionMessage::Events(events.into()));
+        let counts = [(); 4].map(|()| intake.cut().events.len());
+        assert_eq!(counts, [2, 1, 1, 1]);
+        assert_eq!(intake.waiting_bytes, 0);
+    }
+}

@@ -17,6 +17,7 @@ use icecore_wire::{
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::sync::Barrier;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
@@ -68,6 +69,10 @@ pub(super) struct State {
     pub(super) subscriptions: Vec<Subscribe>,
     /// Appends that came in, those that were failed too.
     pub(super) appends: Vec<Append>,
+    /// How many reads were asked for.
+    pub(super) reads: usize,
+    /// Where reads wait for each other before they are answered.
+    pub(super) reads_meet: Option<Arc<Barrier>>,
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +87,8 @@ impl Fake {
             read_faults: VecDeque::new(),
             subscriptions: Vec::new(),
             appends: Vec::new(),
+            reads: 0,
+            reads_meet: None,
         })))
     }
 
@@ -310,6 +317,14 @@ impl Streams for Fake {
 
     async fn read(&self, request: Request<proto::ReadRequest>) -> Answer<Self::ReadStream> {
         let read = Read::try_from(request.into_inner()).map_err(status::from_error)?;
+        let meet = {
+            let mut state = self.state();
+            state.reads += 1;
+            state.reads_meet.clone()
+        };
+        if let Some(meet) = meet {
+            meet.wait().await;
+        }
         let mut state = self.state();
         let mut events: Vec<_> = match &read.from {
             ReadFrom::All(from) => {
